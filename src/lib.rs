@@ -1,0 +1,13 @@
+//! Talk: one chat engine, many wires.
+
+pub mod address;
+pub mod codec;
+pub mod limits;
+pub mod message;
+pub mod name;
+#[cfg(feature = "net")]
+mod net;
+pub mod secret;
+pub mod store;
+pub mod text;
+pub mod transport;

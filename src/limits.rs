@@ -1,0 +1,96 @@
+//! Every bound of the program in one place: unit, default, reason, and what happens there.
+//!
+//! All of them can be set: take [`Limits::default`] and change fields.
+
+use std::time::Duration;
+
+/// The bounds that a program may set. Lengths of names and ids are constants of the format and stand with them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of a message's text. 16 KiB: a long page of prose. More is refused (413, close 1009, a dropped datagram).
+    pub message: usize,
+    /// Bytes of a WebSocket message, and of each frame. 64 KiB holds the largest text with every character escaped.
+    /// More closes with 1009, decided by the header: nothing is allocated by a declared length.
+    pub frame: usize,
+    /// Bytes of an HTTP request body. 64 KiB, for the same reason. More is answered 413.
+    pub http_body: usize,
+    /// Bytes of an HTTP request head. 16 KiB, what common proxies allow. More is answered 431.
+    pub http_head: usize,
+    /// Header fields in an HTTP request. 100. More is answered 431.
+    pub http_headers: usize,
+    /// Bytes of a request target. 8 KiB (RFC 9110, section 4.1). More is answered 414.
+    pub uri: usize,
+    /// Bytes that a client accepts of a response: 32 MiB holds the list of a full registry. More is an error.
+    pub http_response: usize,
+    /// Connections from one remote address. 256, which spares a large office behind one address; loopback is exempt.
+    /// One more is answered 429 and closed.
+    pub connections_per_address: usize,
+    /// Time for a request head to arrive, from the first silence on; also for an upgrade. 10 s. Then 408 and a close.
+    pub head_timeout: Duration,
+    /// Time for a request body to arrive. 30 s. Then 408 and a close.
+    pub body_timeout: Duration,
+    /// Time for a connection to be made. 5 s: a peer on the same continent answers in a tenth of that.
+    pub connect_timeout: Duration,
+    /// Time for a whole request of ours to be answered. 10 s. Then the send ends with a time-out error.
+    pub request_timeout: Duration,
+    /// Time for a WebSocket peer to confirm a message. 2 s. Then the send ends `Unconfirmed`; nothing is cut.
+    pub confirm_timeout: Duration,
+    /// Time that a stop waits for requests in progress. 5 s. Then they are cut.
+    pub grace: Duration,
+    /// Messages that wait for a listening peer's program. 1,024. A full inbox answers 503 over HTTP, stops reading
+    /// WebSockets, and drops and counts datagrams.
+    pub inbox: usize,
+    /// Events that wait for the program that runs a peer. 1,024. The peer stops taking messages until there is room.
+    pub events: usize,
+    /// Time that an id is remembered to recognise a message that comes twice. 2 minutes, far past every retry.
+    pub duplicate_window: Duration,
+    /// Ids remembered per sender. 65,536; then the oldest is forgotten.
+    pub duplicate_ids: usize,
+    /// Senders whose ids are remembered. 1,024; then the one silent for longest is forgotten.
+    pub duplicate_senders: usize,
+    /// Ids remembered of all senders together. 1,048,576 (about 64 MiB); then the oldest of the largest are forgotten.
+    pub duplicate_total: usize,
+    /// Users in a registry. 100,000, about 50 MB. One more is answered 507.
+    pub users: usize,
+    /// Writes that wait for a store's writer thread. 4,096. One more waits in its own task.
+    pub store_queue: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message: 16 * 1024,
+            frame: 64 * 1024,
+            http_body: 64 * 1024,
+            http_head: 16 * 1024,
+            http_headers: 100,
+            uri: 8 * 1024,
+            http_response: 32 * 1024 * 1024,
+            connections_per_address: 256,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(10),
+            confirm_timeout: Duration::from_secs(2),
+            grace: Duration::from_secs(5),
+            inbox: 1024,
+            events: 1024,
+            duplicate_window: Duration::from_secs(120),
+            duplicate_ids: 65_536,
+            duplicate_senders: 1024,
+            duplicate_total: 1 << 20,
+            users: 100_000,
+            store_queue: 4096,
+        }
+    }
+}
+
+/// The shortest lease a registry grants, in seconds.
+pub const MIN_TTL: u32 = 5;
+/// The longest lease a registry grants, in seconds: a day.
+pub const MAX_TTL: u32 = 86_400;
+/// The longest time an expired name stays reserved for its secret: an hour.
+pub const MAX_RESERVATION: Duration = Duration::from_secs(3600);
+/// How deep JSON from the network may nest.
+pub const JSON_DEPTH: usize = 128;

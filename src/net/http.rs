@@ -1,0 +1,345 @@
+//! HTTP/1.1 served under our own limits: heads, bodies and silent connections end by their timers, refusals are
+//! problem documents (RFC 9457), and a stop lets requests in progress finish.
+
+use std::future::Future;
+use std::net::{Shutdown, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    TRANSFER_ENCODING,
+};
+use hyper::http::request::Parts;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode, Version};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug, debug_span};
+
+use super::io::{Io, Shared};
+use super::listener::{Connections, accept};
+use crate::limits::Limits;
+
+/// Every body that we send is short and whole.
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// What answers requests. It must be cheap to clone.
+pub(crate) trait Handler: Clone + Send + Sync + 'static {
+    fn handle(&self, request: Request<Incoming>, from: SocketAddr) -> impl Future<Output = Answer> + Send;
+}
+
+/// Serves until `stop`, then lets requests in progress finish for [`Limits::grace`], and returns.
+///
+/// Upgraded connections are the handler's own to end.
+pub(crate) async fn serve<H: Handler>(listener: TcpListener, handler: H, limits: Arc<Limits>, stop: CancellationToken) {
+    let connections = Connections::new(limits.connections_per_address);
+    let tasks = TaskTracker::new();
+    let ended = CancellationToken::new();
+    while let Some((stream, from)) = stop.run_until_cancelled(accept(&listener)).await {
+        let span = debug_span!("http", %from);
+        let Some(place) = connections.enter(from.ip()) else {
+            debug!(parent: &span, "too many connections from this address");
+            tasks.spawn(turn_away(stream).instrument(span));
+            continue;
+        };
+        let (handler, limits) = (handler.clone(), limits.clone());
+        let (stop, ended) = (stop.clone(), ended.clone());
+        let work = async move {
+            let _place = place;
+            ended.run_until_cancelled(serve_connection(stream, from, handler, &limits, &stop)).await;
+        };
+        tasks.spawn(work.instrument(span));
+    }
+    drop(listener);
+    tasks.close();
+    if tokio::time::timeout(limits.grace, tasks.wait()).await.is_err() {
+        ended.cancel();
+        tasks.wait().await;
+    }
+}
+
+async fn serve_connection<H: Handler>(
+    stream: TcpStream,
+    from: SocketAddr,
+    handler: H,
+    limits: &Limits,
+    stop: &CancellationToken,
+) {
+    let shared = Arc::new(Shared { stream, heard: AtomicBool::new(false) });
+    let upgraded = AtomicBool::new(false);
+    let service = service_fn(|request: Request<Incoming>| {
+        // A request framed by Transfer-Encoding ends its connection (RFC 9112, section 6.1): if something before us
+        // framed it otherwise, the rest never passes for a second request.
+        let ends = request.headers().contains_key(TRANSFER_ENCODING);
+        let answer = handler.handle(request, from);
+        let upgraded = &upgraded;
+        async move {
+            let mut answer = answer.await;
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                upgraded.store(true, Ordering::Relaxed);
+            } else if ends {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, std::convert::Infallible>(answer)
+        }
+    });
+    let io = TokioIo::new(Io::new(shared.clone(), give_a_body, limits.body_timeout));
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_headers(limits.http_headers)
+        .max_buf_size(limits.http_head.max(MIN_BUFFER))
+        .serve_connection(io, service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if upgraded.load(Ordering::Relaxed) {
+        return;
+    }
+    if let Err(error) = result {
+        debug!(%error, "the connection ended early");
+        if error.is_timeout() && shared.heard.load(Ordering::Relaxed) {
+            say(&shared.stream, Problem::new(StatusCode::REQUEST_TIMEOUT, "the request head did not arrive in time"));
+        }
+    }
+    linger(&shared.stream).await;
+}
+
+/// Reads a request body under the limits.
+///
+/// # Errors
+/// 413 over the limit (told by the declared length before anything is read), 408 when it does not arrive in time, 400
+/// when it breaks off or is framed badly.
+pub(crate) async fn read_body<B>(body: B, limits: &Limits) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let limit = limits.http_body;
+    let too_large = || {
+        let detail = format!("the body is over the limit of {limit} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    };
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
+    let all = pin!(Limited::new(body, limit).collect());
+    match tokio::time::timeout(limits.body_timeout, all).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off or is framed badly")),
+        Err(_) => {
+            let timed_out = Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time");
+            Err(timed_out.with(CONNECTION, "close"))
+        }
+    }
+}
+
+/// What every service of ours asks of a request's head, whoever's server it is mounted in.
+///
+/// # Errors
+/// 400 without exactly one `Host`, or with both lengths that a body can have (RFC 9112, section 6.3); 414 for a
+/// target over the limit.
+pub(crate) fn check_head(head: &Parts, limits: &Limits) -> Result<(), Problem> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host,
+        (None, _) => return Err(Problem::bad("the Host header is missing")),
+        (Some(_), Some(_)) => return Err(Problem::bad("there is more than one Host header")),
+    };
+    let readable = host.to_str().is_ok_and(|h| h.parse::<hyper::http::uri::Authority>().is_ok() && !h.contains('@'));
+    if !readable {
+        return Err(Problem::bad("the Host header is not a host with an optional port"));
+    }
+    if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH) {
+        return Err(Problem::bad("Content-Length and Transfer-Encoding exclude each other").with(CONNECTION, "close"));
+    }
+    if head.version < Version::HTTP_10 {
+        return Err(Problem::bad("HTTP/1.0 or HTTP/1.1 is needed"));
+    }
+    let target = head.uri.path_and_query().map_or(0, |t| t.as_str().len());
+    if target > limits.uri {
+        let detail = format!("the request target is over the limit of {} bytes", limits.uri);
+        return Err(Problem::new(StatusCode::URI_TOO_LONG, detail));
+    }
+    Ok(())
+}
+
+/// The media type of a body, lower case, without parameters. `None` when there is no such header, or not exactly one.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let essence = value.to_str().ok()?.split(';').next()?.trim();
+    Some(essence.to_ascii_lowercase())
+}
+
+/// An answer of JSON.
+pub(crate) fn json_answer(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    answer
+}
+
+/// A refusal: a problem document (RFC 9457) that says what is wrong and what would be right.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    pub(crate) detail: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), headers: Vec::new() }
+    }
+
+    /// 400.
+    pub(crate) fn bad(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 405 with the methods that would do.
+    pub(crate) fn method(allowed: &'static str) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("the methods here are {allowed}")).with(ALLOW, allowed)
+    }
+
+    /// 503: full or stopping; worth another try soon.
+    pub(crate) fn busy(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(RETRY_AFTER, "1")
+    }
+
+    pub(crate) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.push((name, HeaderValue::from_static(value)));
+        self
+    }
+}
+
+impl From<Problem> for Answer {
+    fn from(problem: Problem) -> Self {
+        let mut answer = json_answer(problem.status, PROBLEM, problem_body(problem.status, &problem.detail));
+        answer.headers_mut().extend(problem.headers);
+        answer
+    }
+}
+
+fn problem_body(status: StatusCode, detail: &str) -> String {
+    let title = status.canonical_reason().unwrap_or("Error");
+    json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail }).to_string()
+}
+
+/// Finds hyper's bare answer to a head that it could not parse at the end of what it writes, and gives it a body.
+///
+/// No answer of ours is a 4xx with an empty body, so nothing else looks like that.
+fn give_a_body(written: &[u8]) -> Option<Bytes> {
+    if !written.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    let start = written.windows(START.len()).rposition(|w| w == START)?;
+    let head = std::str::from_utf8(&written[start..]).ok()?;
+    let status: u16 = head.get(START.len() - 1..START.len() + 2)?.parse().ok()?;
+    let detail = match status {
+        400 => "the request head is not valid HTTP/1.1",
+        414 => "the request target is too long",
+        431 => "the request head is too large or has too many fields",
+        _ => return None,
+    };
+    if !head.to_ascii_lowercase().contains("\r\ncontent-length: 0\r\n") {
+        return None;
+    }
+    let whole = plain_answer(StatusCode::from_u16(status).ok()?, detail);
+    Some([&written[..start], whole.as_bytes()].concat().into())
+}
+
+/// A whole answer in text, for where hyper does not write it.
+fn plain_answer(status: StatusCode, detail: &str) -> String {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let body = problem_body(status, detail);
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {} {title}\r\ncontent-type: {PROBLEM}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}",
+        status.as_u16()
+    )
+}
+
+/// Says the last word; what the socket does not take at once is not worth waiting for.
+fn say(stream: &TcpStream, problem: Problem) {
+    let _ = stream.try_write(plain_answer(problem.status, &problem.detail).as_bytes());
+}
+
+async fn turn_away(stream: TcpStream) {
+    let _ = stream.writable().await;
+    say(&stream, Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"));
+    linger(&stream).await;
+}
+
+/// Closes our side and reads on for a moment, so that unread bytes do not reset the connection under our answer.
+async fn linger(stream: &TcpStream) {
+    if SockRef::from(stream).shutdown(Shutdown::Write).is_err() {
+        return;
+    }
+    let rest = async {
+        let (mut buffer, mut total) = (vec![0; 4096], 0);
+        while total < LINGER_BYTES && stream.readable().await.is_ok() {
+            match stream.try_read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => total += read,
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER_TIME, rest).await;
+}
+
+const PROBLEM: &str = "application/problem+json";
+const START: &[u8] = b"HTTP/1.1 4";
+/// The least that hyper takes for its buffer, in bytes.
+const MIN_BUFFER: usize = 8192;
+const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_refusal_gets_a_body_and_what_came_before_it_stays() {
+        let before = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nOK";
+        let bare = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
+        let whole = give_a_body(&[&before[..], bare].concat()).unwrap();
+        let text = std::str::from_utf8(&whole).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nOKHTTP/1.1 431 "), "{text}");
+        assert!(text.contains("\"status\":431"), "{text}");
+    }
+
+    #[test]
+    fn other_answers_stay_as_they_are() {
+        for other in [
+            &b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"[..],
+            b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\n",
+            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}",
+            b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            b"\r\n\r\n",
+            b"",
+        ] {
+            assert_eq!(give_a_body(other), None);
+        }
+    }
+}

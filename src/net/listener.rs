@@ -1,0 +1,113 @@
+//! A TCP listener whose accept never fails, and the count of connections per remote address.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tracing::warn;
+
+use crate::address::Host;
+
+/// Opens a listening socket; port 0 lets the system choose.
+pub(crate) async fn bind(host: &Host, port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind((host.as_str(), port)).await
+}
+
+/// The next connection, with Nagle's algorithm off. Errors (a connection reset in the queue, no free descriptors) are
+/// logged and waited out: the loop that calls this never ends because of them.
+pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    warn!(%error, "cannot set TCP_NODELAY");
+                }
+                return (stream, SocketAddr::new(from.ip().to_canonical(), from.port()));
+            }
+            Err(error) => {
+                let of_one_connection = matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted
+                        | io::ErrorKind::ConnectionReset
+                        | io::ErrorKind::ConnectionRefused
+                );
+                if !of_one_connection {
+                    warn!(%error, "cannot accept a connection; trying again in {} ms", ACCEPT_PAUSE.as_millis());
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Connections per remote address. Loopback is exempt. Cloning shares the count.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections {
+    limit: usize,
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// One connection's place in the count, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    counted: Option<(IpAddr, Connections)>,
+}
+
+impl Connections {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, open: Arc::default() }
+    }
+
+    /// A place for one more connection from `ip`, or `None` over the limit.
+    pub(crate) fn enter(&self, ip: IpAddr) -> Option<Place> {
+        if ip.is_loopback() {
+            return Some(Place { counted: None });
+        }
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(ip).or_insert(0);
+        if *count >= self.limit {
+            return None;
+        }
+        *count += 1;
+        Some(Place { counted: Some((ip, self.clone())) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some((ip, connections)) = self.counted.take() {
+            let mut open = connections.open.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(count) = open.get_mut(&ip) {
+                *count -= 1;
+                if *count == 0 {
+                    open.remove(&ip);
+                }
+            }
+        }
+    }
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_is_per_address_given_back_and_spares_loopback() {
+        let connections = Connections::new(2);
+        let (one, two) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let first = connections.enter(one).unwrap();
+        let _second = connections.enter(one).unwrap();
+        assert!(connections.enter(one).is_none());
+        assert!(connections.enter(two).is_some());
+        drop(first);
+        assert!(connections.enter(one).is_some());
+        let loopback: Vec<_> = (0..10).map(|_| connections.enter("127.0.0.1".parse().unwrap())).collect();
+        assert!(loopback.iter().all(Option::is_some));
+        assert_eq!(connections.open.lock().unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,74 @@
+//! A registry's users in memory: gone with the process.
+
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use super::table::{Change, Table};
+use super::{Claim, Record, RegistryStore, StoreError};
+use crate::address::Address;
+use crate::limits::Limits;
+use crate::message::Timestamp;
+use crate::name::UserName;
+use crate::secret::Secret;
+
+/// Users in memory: as fast as a map, and gone with the process.
+#[derive(Debug)]
+pub struct MemoryRegistry {
+    table: Mutex<Table>,
+}
+
+impl MemoryRegistry {
+    /// An empty registry that holds [`Limits::users`] users.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self { table: Mutex::new(Table::new(limits.users)) }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Table) -> T) -> T {
+        // A panic while the lock was held can have left nothing half done: each change is one insert or remove.
+        work(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Default for MemoryRegistry {
+    fn default() -> Self {
+        Self::new(&Limits::default())
+    }
+}
+
+#[async_trait]
+impl RegistryStore for MemoryRegistry {
+    async fn insert(&self, name: &UserName, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
+        let change = Change::Insert(name.clone(), claim.clone());
+        self.with(|table| table.apply(&change, now)).map(drop)
+    }
+
+    async fn upsert(&self, name: &UserName, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
+        let change = Change::Upsert(name.clone(), claim.clone());
+        self.with(|table| table.apply(&change, now)).map(drop)
+    }
+
+    async fn remove(&self, name: &UserName, secret: Option<&Secret>, now: Timestamp) -> Result<bool, StoreError> {
+        let change = Change::Remove(name.clone(), secret.cloned());
+        self.with(|table| table.apply(&change, now)).map(|applied| applied.was_live)
+    }
+
+    async fn evict(&self, name: &UserName, address: &Address, now: Timestamp) -> Result<bool, StoreError> {
+        let change = Change::Evict(name.clone(), address.clone());
+        self.with(|table| table.apply(&change, now)).map(|applied| applied.was_live)
+    }
+
+    async fn get(&self, name: &UserName, now: Timestamp) -> Result<Option<Record>, StoreError> {
+        Ok(self.with(|table| table.get(name, now)))
+    }
+
+    async fn list(&self, now: Timestamp) -> Result<Vec<(UserName, Record)>, StoreError> {
+        Ok(self.with(|table| table.list(now)))
+    }
+
+    async fn renew_all(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.with(|table| table.renew_all(now));
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! One message to one peer: the [`Transport`] trait, and the inbox that every listening transport fills.
+
+mod inbox;
+
+use std::error::Error as StdError;
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+pub use inbox::{Inbox, InboxFull, Incoming, Slot};
+
+use crate::address::{Address, Entry, Protocol};
+use crate::message::Message;
+
+/// How a send ended well.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Sent {
+    /// The recipient's program took it.
+    Delivered,
+    /// Handed to the network of a peer that cannot or did not confirm; nobody can know more.
+    Unconfirmed,
+}
+
+/// Why a message was not sent, or a listener not opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The address belongs to another transport: a mistake of the caller.
+    #[error("{0} is not an address of this transport")]
+    WrongAddress(Address),
+    /// Nothing can listen there: taken, not ours, not allowed.
+    #[error("cannot listen on {at}: {source}")]
+    Listen {
+        /// Where.
+        at: Address,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The text is longer than the limit: send less.
+    #[error("the text has {bytes} bytes, more than {limit}")]
+    TooLong {
+        /// The text's length in bytes.
+        bytes: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Nobody answers there: the peer is gone, or the network is. Try again later.
+    #[error("cannot reach {at}: {reason}")]
+    Unreachable {
+        /// Where.
+        at: Address,
+        /// What the network said.
+        reason: String,
+    },
+    /// The peer is full: try again later.
+    #[error("{at} takes no more messages for now")]
+    Busy {
+        /// Where.
+        at: Address,
+    },
+    /// The peer understood and said no: do not try again.
+    #[error("{at} refused the message: {reason}")]
+    Refused {
+        /// Where.
+        at: Address,
+        /// What the peer said.
+        reason: String,
+    },
+    /// No answer in time: the peer may have the message or not. Safe to repeat with the same id to a peer that
+    /// acknowledges.
+    #[error("no answer from {at} in time")]
+    TimedOut {
+        /// Where.
+        at: Address,
+    },
+    /// The transport was shut down.
+    #[error("the transport is closed")]
+    Closed,
+    /// A plug-in transport's own reason.
+    #[error("{0}")]
+    Other(Box<dyn StdError + Send + Sync>),
+}
+
+impl TransportError {
+    /// A stable word for the kind of error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::WrongAddress(_) => "wrong_address",
+            Self::Listen { .. } => "listen",
+            Self::TooLong { .. } => "too_long",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Busy { .. } => "busy",
+            Self::Refused { .. } => "refused",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Closed => "closed",
+            Self::Other(_) => "other",
+        }
+    }
+}
+
+/// A way to carry one message to one peer, and to hear what peers send.
+///
+/// Implement it to plug an own protocol into a peer; `transport::contract` (feature `testing`) holds the suite that every
+/// transport passes.
+///
+/// # Ordering
+/// Messages sent one after another to one peer (each awaited before the next, or the futures polled in order) arrive in
+/// that order.
+#[async_trait]
+pub trait Transport: Debug + Send + Sync + 'static {
+    /// The protocol whose addresses this transport reaches.
+    fn protocol(&self) -> Protocol;
+
+    /// Starts to listen. Port 0 lets the system choose; [`Incoming::local_address`] tells what it chose.
+    ///
+    /// Listening ends when the returned [`Incoming`] is dropped.
+    ///
+    /// # Errors
+    /// [`TransportError::Listen`] and [`TransportError::WrongAddress`].
+    ///
+    /// # Cancel safety
+    /// Nothing listens when the future is dropped before it is ready.
+    async fn listen(&self, at: &Address) -> Result<Incoming, TransportError>;
+
+    /// Sends one message and waits until its fate is known.
+    ///
+    /// # Errors
+    /// [`TransportError`] says why it was not sent, or that nobody knows.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the waiting; the message may still arrive, at most once.
+    async fn send(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError>;
+
+    /// Asks whether a peer is there, without a message.
+    ///
+    /// # Errors
+    /// [`TransportError::Unreachable`] or [`TransportError::TimedOut`].
+    async fn probe(&self, to: &Entry) -> Result<(), TransportError>;
+}
