@@ -7,6 +7,8 @@ pub mod message;
 pub mod name;
 #[cfg(feature = "net")]
 mod net;
+#[cfg(feature = "net")]
+pub mod registry;
 pub mod secret;
 pub mod store;
 pub mod text;

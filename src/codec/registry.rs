@@ -153,19 +153,19 @@ pub fn encode_put(entry: &Entry, version: Version) -> Option<Vec<u8>> {
     Some(entry_value(entry, None, version)?.to_string().into_bytes())
 }
 
+/// Writes the body of a PUT that says where a user is and leaves the features as they are. Version 1 has no form for a
+/// plug-in protocol's address.
+#[must_use]
+pub fn encode_renewal(address: &Address) -> Vec<u8> {
+    address_value(address).to_string().into_bytes()
+}
+
 /// The JSON of one entry. `None` when version 1 has no form for it.
 ///
 /// `expires` stands in an answer of version 2 only: `Some(None)` writes null.
 #[must_use]
 pub fn entry_value(entry: &Entry, expires: Option<Option<Timestamp>>, version: Version) -> Option<Value> {
-    let mut value = match &entry.address {
-        Address::Network { protocol, host, port } => {
-            json!({ "protocol": protocol.as_str(), "host": host.as_str(), "port": port })
-        }
-        Address::Other { protocol, locator } => {
-            json!({ "protocol": protocol.as_str(), "locator": locator.as_str() })
-        }
-    };
+    let mut value = address_value(&entry.address);
     match version {
         Version::V1 if !entry.address.protocol().is_standard() => return None,
         Version::V1 => {}
@@ -201,6 +201,17 @@ pub fn decode_users(body: &[u8]) -> Result<BTreeMap<UserName, Entry>, CodecError
 /// [`CodecError`] says what this crate could not express.
 pub fn decode_entry(body: &[u8]) -> Result<Entry, CodecError> {
     Ok(decode_placement(json::object(body)?, Version::V2)?.apply(None))
+}
+
+fn address_value(address: &Address) -> Value {
+    match address {
+        Address::Network { protocol, host, port } => {
+            json!({ "protocol": protocol.as_str(), "host": host.as_str(), "port": port })
+        }
+        Address::Other { protocol, locator } => {
+            json!({ "protocol": protocol.as_str(), "locator": locator.as_str() })
+        }
+    }
 }
 
 fn decode_placement(mut object: Object, version: Version) -> Result<Placement, CodecError> {

@@ -3,12 +3,14 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde_json::Value;
 
+use super::http::media_type;
 use crate::limits::Limits;
 
 /// Asks over connections that it keeps. Cloning shares them.
@@ -31,8 +33,10 @@ pub(crate) struct Reply {
 pub(crate) enum NoReply {
     /// Nobody took the connection: the request was not sent.
     Unreachable(String),
-    /// The connection broke, or what came is not HTTP, or is too long: the request may have been carried out.
+    /// The connection broke: the request may have been carried out.
     Broken(String),
+    /// What came is not HTTP, or is too long: the request may have been carried out.
+    Garbage(String),
     /// Nothing came in time: the request may have been carried out.
     TimedOut,
 }
@@ -59,14 +63,48 @@ impl HttpClient {
         let exchange = async {
             let answer = self.inner.request(request).await.map_err(|error| {
                 let reason = innermost(&error);
-                if error.is_connect() { NoReply::Unreachable(reason) } else { NoReply::Broken(reason) }
+                let parse = error.source().and_then(|e| e.downcast_ref::<hyper::Error>()).is_some_and(|e| e.is_parse());
+                match (error.is_connect(), parse) {
+                    (true, _) => NoReply::Unreachable(reason),
+                    (_, true) => NoReply::Garbage(reason),
+                    _ => NoReply::Broken(reason),
+                }
             })?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, self.limits.http_response).collect().await;
-            let body = body.map_err(|error| NoReply::Broken(innermost(&*error)))?.to_bytes();
+            let body = body.map_err(|error| {
+                let reason = innermost(&*error);
+                if error.is::<LengthLimitError>() { NoReply::Garbage(reason) } else { NoReply::Broken(reason) }
+            });
+            let body = body?.to_bytes();
             Ok(Reply { status: head.status, headers: head.headers, body })
         };
         tokio::time::timeout(self.limits.request_timeout, exchange).await.unwrap_or(Err(NoReply::TimedOut))
+    }
+}
+
+impl Reply {
+    /// What a refusal says of its reason: a problem document's `detail`, else its text, else the status in words.
+    /// Shortened, and as untrusted as it came.
+    pub(crate) fn detail(&self) -> String {
+        let said = match media_type(&self.headers).as_deref() {
+            Some(kind) if kind.ends_with("json") => {
+                let problem: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+                ["detail", "message", "error", "title"].iter().find_map(|key| problem.get(key)?.as_str().map(shorten))
+            }
+            None | Some("text/plain") => Some(shorten(&String::from_utf8_lossy(&self.body))),
+            Some(_) => None,
+        };
+        let in_words = || self.status.canonical_reason().unwrap_or("no reason given").to_owned();
+        said.filter(|said| !said.is_empty()).unwrap_or_else(in_words)
+    }
+}
+
+fn shorten(text: &str) -> String {
+    let text = text.trim();
+    match text.char_indices().nth(MAX_DETAIL) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -78,3 +116,6 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     }
     deepest.to_string()
 }
+
+/// The characters of another's own words that are kept.
+const MAX_DETAIL: usize = 200;

@@ -1,0 +1,5 @@
+//! The registry over HTTP: who is where.
+
+mod client;
+
+pub use client::{RegistryClient, RegistryError};
