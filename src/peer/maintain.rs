@@ -1,0 +1,219 @@
+//! Keeps a peer's registration alive, and its list of users fresh, through a registry that may come and go.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::{Event, Shared};
+use crate::registry::{RegistryClient, RegistryError};
+
+/// What this peer is in its registry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Standing {
+    /// Not there yet: it did not answer so far, or there is nothing to register.
+    Absent,
+    /// There, and renewed.
+    Registered,
+    /// There for as long as that registry keeps it: it knows no renewal.
+    Unrenewed,
+    /// Somebody else has the name.
+    Lost,
+}
+
+/// How often what is done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rhythm {
+    pub(super) ttl: u32,
+    pub(super) renew: Duration,
+    pub(super) refresh: Duration,
+}
+
+/// Whether an error may pass by itself, so that trying again makes sense.
+pub(super) fn may_pass(error: &RegistryError) -> bool {
+    use RegistryError::{Busy, Full, TimedOut, Unreachable};
+    matches!(error, Unreachable { .. } | TimedOut { .. } | Busy { .. } | Full { .. })
+}
+
+/// Runs until the peer stops. `lost` says why the registration at the start could not be made.
+pub(super) async fn run(shared: Arc<Shared>, rhythm: Rhythm, standing: Standing, lost: Option<String>) {
+    let Some(registry) = shared.registry.clone() else { return };
+    let mut keeper = Keeper {
+        shared,
+        registry,
+        rhythm,
+        standing,
+        seen_whole: false,
+        silent: None,
+        untold: Vec::new(),
+        retry: FIRST_RETRY,
+    };
+    if let Some(reason) = lost {
+        keeper.silence(reason);
+    }
+    let stop = keeper.shared.stop.clone();
+    let mut renew_at = Instant::now() + if keeper.standing == Standing::Absent { Duration::ZERO } else { rhythm.renew };
+    let mut refresh_at = Instant::now();
+    loop {
+        let due = match keeper.silent {
+            Some(retry_at) => retry_at,
+            None => renew_at.min(refresh_at),
+        };
+        if stop.run_until_cancelled(tokio::time::sleep_until(due)).await.is_none() {
+            return;
+        }
+        // A request that is under way at the stop is let finish for a moment, so that no renewal comes behind the
+        // removal.
+        let work = async {
+            let now = Instant::now();
+            let again = keeper.silent.is_some();
+            if (again || now >= renew_at) && !keeper.renew(again).await {
+                return;
+            }
+            if now >= renew_at {
+                renew_at = now + keeper.rhythm.renew;
+            }
+            if (again || now >= refresh_at) && !keeper.refresh().await {
+                return;
+            }
+            if now >= refresh_at {
+                refresh_at = now + keeper.rhythm.refresh;
+            }
+            keeper.answered();
+        };
+        let late = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_REQUEST).await;
+        };
+        tokio::select! {
+            () = work => {}
+            () = late => return,
+        }
+        keeper.tell_untold();
+    }
+}
+
+struct Keeper {
+    shared: Arc<Shared>,
+    registry: RegistryClient,
+    rhythm: Rhythm,
+    standing: Standing,
+    /// Whether the list once held all that was registered, features included.
+    seen_whole: bool,
+    /// When a silent registry is asked again.
+    silent: Option<Instant>,
+    /// State that the program must hear but had no room for.
+    untold: Vec<Event>,
+    retry: Duration,
+}
+
+impl Keeper {
+    /// Registers, or renews; `again` after a silence, in which the registry may have forgotten everything. False when
+    /// the registry did not answer.
+    async fn renew(&mut self, again: bool) -> bool {
+        let Some(entry) = self.shared.entry.clone() else { return true };
+        let (name, secret, ttl) = (&self.shared.name, Some(&self.shared.secret), Some(self.rhythm.ttl));
+        let result = match self.standing {
+            Standing::Unrenewed | Standing::Lost => return true,
+            Standing::Absent => self.registry.insert(name, &entry, secret, ttl).await,
+            Standing::Registered if again => self.registry.upsert(name, &entry, secret, ttl).await,
+            Standing::Registered => self.registry.renew(name, &entry.address, secret, ttl).await,
+        };
+        self.judge(result)
+    }
+
+    /// Asks for the users, and mends our own entry where it is missing or changed. False when there was no answer.
+    async fn refresh(&mut self) -> bool {
+        let users = match self.registry.list().await {
+            Ok(users) => Arc::new(users),
+            Err(error) if may_pass(&error) => {
+                self.silence(error.to_string());
+                return false;
+            }
+            Err(error) => {
+                debug!(%error, "the registry's list cannot be read");
+                return true;
+            }
+        };
+        let own = users.get(&self.shared.name).cloned();
+        if self.shared.set_users(users.clone()) {
+            self.tell(Event::Users(users));
+        }
+        let Some(entry) = self.shared.entry.clone() else { return true };
+        // A registry of another make keeps no features; only where they once stood is their absence worth mending.
+        let differs = own.as_ref().is_none_or(|own| own.address != entry.address || (self.seen_whole && *own != entry));
+        self.seen_whole |= own.is_some_and(|own| own == entry);
+        if self.standing != Standing::Registered || !differs {
+            return true;
+        }
+        let (name, secret, ttl) = (&self.shared.name, Some(&self.shared.secret), Some(self.rhythm.ttl));
+        let result = self.registry.upsert(name, &entry, secret, ttl).await;
+        self.judge(result)
+    }
+
+    fn judge(&mut self, result: Result<(), RegistryError>) -> bool {
+        match result {
+            Ok(()) => self.standing = Standing::Registered,
+            Err(RegistryError::Taken | RegistryError::Forbidden) => {
+                self.standing = Standing::Lost;
+                self.tell(Event::NameLost);
+            }
+            Err(error) if may_pass(&error) => {
+                self.silence(error.to_string());
+                return false;
+            }
+            Err(error) => {
+                debug!(%error, "this registry knows no renewal");
+                self.standing = Standing::Unrenewed;
+            }
+        }
+        let ours = matches!(self.standing, Standing::Registered | Standing::Unrenewed);
+        self.shared.registered.store(ours, Ordering::Release);
+        true
+    }
+
+    fn silence(&mut self, reason: String) {
+        if self.silent.is_none() {
+            self.retry = FIRST_RETRY;
+            self.tell(Event::RegistryLost { reason });
+        }
+        self.silent = Some(Instant::now() + self.retry);
+        self.retry = (self.retry * 2).min(self.rhythm.renew);
+    }
+
+    fn answered(&mut self) {
+        if self.silent.take().is_some() {
+            self.tell(Event::RegistryFound);
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        // Of what waits, only the latest state of each kind is worth telling.
+        self.untold.retain(|old| kind(old) != kind(&event));
+        self.untold.push(event);
+        self.tell_untold();
+    }
+
+    fn tell_untold(&mut self) {
+        while let Some(event) = self.untold.first() {
+            if !self.shared.tell(event.clone()) {
+                return;
+            }
+            self.untold.remove(0);
+        }
+    }
+}
+
+/// Events of one kind replace each other.
+fn kind(event: &Event) -> u8 {
+    match event {
+        Event::Users(_) => 0,
+        Event::RegistryLost { .. } | Event::RegistryFound => 1,
+        _ => 2,
+    }
+}
+
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_REQUEST: Duration = Duration::from_secs(2);
