@@ -1,10 +1,10 @@
 //! A registry's users in memory: gone with the process.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::table::{Change, Table};
+use super::table::{Batch, Change, SWEEP, Table};
 use super::{Claim, Record, RegistryStore, StoreError};
 use crate::address::Address;
 use crate::limits::Limits;
@@ -25,9 +25,17 @@ impl MemoryRegistry {
         Self { table: Mutex::new(Table::new(limits.users)) }
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Table) -> T) -> T {
-        // A panic while the lock was held can have left nothing half done: each change is one insert or remove.
-        work(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: &Change, now: Timestamp) -> Result<bool, StoreError> {
+        let mut table = self.table();
+        let mut batch = Batch::default();
+        table.plan_sweep(&mut batch, now, SWEEP);
+        let result = table.plan(&mut batch, change, now);
+        table.apply(batch);
+        result
     }
 }
 
@@ -41,34 +49,42 @@ impl Default for MemoryRegistry {
 impl RegistryStore for MemoryRegistry {
     async fn insert(&self, name: &UserName, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
         let change = Change::Insert(name.clone(), claim.clone());
-        self.with(|table| table.apply(&change, now)).map(drop)
+        self.change(&change, now).map(drop)
     }
 
     async fn upsert(&self, name: &UserName, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
         let change = Change::Upsert(name.clone(), claim.clone());
-        self.with(|table| table.apply(&change, now)).map(drop)
+        self.change(&change, now).map(drop)
     }
 
     async fn remove(&self, name: &UserName, secret: Option<&Secret>, now: Timestamp) -> Result<bool, StoreError> {
         let change = Change::Remove(name.clone(), secret.cloned());
-        self.with(|table| table.apply(&change, now)).map(|applied| applied.was_live)
+        self.change(&change, now)
     }
 
     async fn evict(&self, name: &UserName, address: &Address, now: Timestamp) -> Result<bool, StoreError> {
         let change = Change::Evict(name.clone(), address.clone());
-        self.with(|table| table.apply(&change, now)).map(|applied| applied.was_live)
+        self.change(&change, now)
     }
 
     async fn get(&self, name: &UserName, now: Timestamp) -> Result<Option<Record>, StoreError> {
-        Ok(self.with(|table| table.get(name, now)))
+        Ok(self.table().get(name, now))
     }
 
     async fn list(&self, now: Timestamp) -> Result<Vec<(UserName, Record)>, StoreError> {
-        Ok(self.with(|table| table.list(now)))
+        Ok(self.table().list(now))
     }
 
     async fn renew_all(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.with(|table| table.renew_all(now));
+        self.table().renew_all(now);
         Ok(())
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let mut table = self.table();
+        let mut batch = Batch::default();
+        let swept = table.plan_sweep(&mut batch, now, usize::MAX);
+        table.apply(batch);
+        Ok(swept)
     }
 }

@@ -1,6 +1,10 @@
 //! Where users are kept: the trait, the rules that every backend shares, and the backends.
 
+#[cfg(feature = "testing")]
+pub mod contract;
 mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod table;
 
 use std::fmt::Debug;
@@ -10,6 +14,8 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 pub use memory::MemoryRegistry;
+#[cfg(feature = "sqlite")]
+pub use sqlite::{Durability, SqliteRegistry};
 
 use crate::address::{Address, Entry};
 use crate::codec::registry::Placement;
@@ -95,13 +101,14 @@ impl Record {
     /// Whether the name is still kept for its owner although the entry is gone: one more ttl, at most an hour.
     #[must_use]
     pub fn is_reserved(&self, now: Timestamp) -> bool {
-        match (self.lease, self.owner) {
-            (Some(lease), Some(_)) => {
-                let more = Duration::from_secs(lease.ttl.into()).min(MAX_RESERVATION);
-                !self.is_live(now) && now < lease.expires.after(more)
-            }
-            _ => false,
-        }
+        self.owner.is_some() && !self.is_live(now) && self.end().is_some_and(|end| now < end)
+    }
+
+    /// When nothing is left of it, neither entry nor reservation.
+    fn end(&self) -> Option<Timestamp> {
+        let lease = self.lease?;
+        let more = Duration::from_secs(lease.ttl.into()).min(MAX_RESERVATION);
+        Some(if self.owner.is_some() { lease.expires.after(more) } else { lease.expires })
     }
 
     fn belongs_to(&self, secret: Option<&Secret>) -> bool {
@@ -174,4 +181,14 @@ pub trait RegistryStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// Only what can befall any write.
     async fn renew_all(&self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Forgets some of what has ended, on disk too, and tells how much; called now and then. A backend that forgets by
+    /// itself need not do anything.
+    ///
+    /// # Errors
+    /// Only what can befall any write.
+    async fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let _ = now;
+        Ok(0)
+    }
 }
