@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,6 +45,8 @@ pub(crate) async fn serve<H: Handler>(listener: TcpListener, handler: H, limits:
     let connections = Connections::new(limits.connections_per_address);
     let tasks = TaskTracker::new();
     let ended = CancellationToken::new();
+    // Whoever drops this future cuts the connections too.
+    let _cut = ended.clone().drop_guard();
     while let Some((stream, from)) = stop.run_until_cancelled(accept(&listener)).await {
         let span = debug_span!("http", %from);
         let Some(place) = connections.enter(from.ip()) else {
@@ -75,18 +77,21 @@ async fn serve_connection<H: Handler>(
     limits: &Limits,
     stop: &CancellationToken,
 ) {
-    let shared = Arc::new(Shared { stream, heard: AtomicBool::new(false) });
-    let upgraded = AtomicBool::new(false);
+    let shared = Arc::new(Shared::new(stream));
     let service = service_fn(|request: Request<Incoming>| {
         // A request framed by Transfer-Encoding ends its connection (RFC 9112, section 6.1): if something before us
         // framed it otherwise, the rest never passes for a second request.
         let ends = request.headers().contains_key(TRANSFER_ENCODING);
-        let answer = handler.handle(request, from);
-        let upgraded = &upgraded;
+        let smuggles = ends && shared.two_lengths.load(Ordering::Relaxed);
+        let answer = (!smuggles).then(|| handler.handle(request, from));
+        let shared = &shared;
         async move {
-            let mut answer = answer.await;
+            let mut answer = match answer {
+                Some(answer) => answer.await,
+                None => two_lengths().into(),
+            };
             if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-                upgraded.store(true, Ordering::Relaxed);
+                shared.upgraded.store(true, Ordering::Relaxed);
             } else if ends {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -109,7 +114,7 @@ async fn serve_connection<H: Handler>(
             connection.await
         }
     };
-    if upgraded.load(Ordering::Relaxed) {
+    if shared.upgraded.load(Ordering::Relaxed) {
         return;
     }
     if let Err(error) = result {
@@ -160,6 +165,9 @@ pub(crate) fn check_head(head: &Parts, limits: &Limits) -> Result<(), Problem> {
     let mut hosts = head.headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host,
+        (None, _) if head.version >= Version::HTTP_2 && head.uri.authority().is_some() => {
+            return check_target(head, limits);
+        }
         (None, _) => return Err(Problem::bad("the Host header is missing")),
         (Some(_), Some(_)) => return Err(Problem::bad("there is more than one Host header")),
     };
@@ -168,11 +176,19 @@ pub(crate) fn check_head(head: &Parts, limits: &Limits) -> Result<(), Problem> {
         return Err(Problem::bad("the Host header is not a host with an optional port"));
     }
     if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH) {
-        return Err(Problem::bad("Content-Length and Transfer-Encoding exclude each other").with(CONNECTION, "close"));
+        return Err(two_lengths());
     }
     if head.version < Version::HTTP_10 {
         return Err(Problem::bad("HTTP/1.0 or HTTP/1.1 is needed"));
     }
+    check_target(head, limits)
+}
+
+fn two_lengths() -> Problem {
+    Problem::bad("Content-Length and Transfer-Encoding exclude each other").with(CONNECTION, "close")
+}
+
+fn check_target(head: &Parts, limits: &Limits) -> Result<(), Problem> {
     let target = head.uri.path_and_query().map_or(0, |t| t.as_str().len());
     if target > limits.uri {
         let detail = format!("the request target is over the limit of {} bytes", limits.uri);

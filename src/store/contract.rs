@@ -189,10 +189,7 @@ async fn capacity_is_kept(store: &impl RegistryStore) {
         store.insert(&name(user), &claim(1).leased(10), at(0)).await.unwrap();
     }
     store.upsert(&name("c"), &claim(1), at(0)).await.unwrap();
-    for result in [
-        store.insert(&name("d"), &claim(1), at(0)).await,
-        store.upsert(&name("d"), &claim(1), at(0)).await,
-    ] {
+    for result in [store.insert(&name("d"), &claim(1), at(0)).await, store.upsert(&name("d"), &claim(1), at(0)).await] {
         assert!(matches!(result, Err(StoreError::Full(_))), "one more than the limit is refused: {result:?}");
     }
     store.upsert(&name("c"), &claim(2), at(0)).await.expect("a full store still changes what it has");

@@ -373,15 +373,12 @@ fn connect(dir: &Path) -> Result<Connection, StoreError> {
 
 fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
     connection.busy_timeout(BUSY).map_err(|e| failure(&e))?;
-    let found: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|e| failure(&e))?;
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|e| failure(&e))?;
     if found != "ok" {
         return Err(StoreError::Damaged(found));
     }
-    let mode: String = connection
-        .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
-        .map_err(|e| failure(&e))?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(|e| failure(&e))?;
     if mode != "wal" {
         return Err(StoreError::Unavailable(format!("the journal mode stays {mode:?} where WAL is needed")));
     }
@@ -513,7 +510,7 @@ mod tests {
         for number in 0..10 {
             store.insert(&name(number), &claim(Some(5)), at(0)).await.unwrap();
         }
-        let count = |c: &Connection| c.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, usize>(0));
+        let count = |c: &Connection| c.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, i64>(0));
         assert_eq!(store.sweep(at(9)).await.unwrap(), 0);
         assert_eq!(store.look(count).await.unwrap(), 10);
         assert_eq!(store.sweep(at(10)).await.unwrap(), 10);

@@ -1,0 +1,227 @@
+//! The registry's REST as a hyper service.
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::header::{CONTENT_TYPE, HeaderValue, VARY};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::{Map, Value};
+use tracing::debug;
+
+use super::http::{Route, answer_version, body_version, decode, secret, ttl};
+use super::lease::Clock;
+use crate::codec::CodecError;
+use crate::codec::registry::{MEDIA_TYPE_V1, MEDIA_TYPE_V2, Version, decode_post, decode_put, entry_value, user_name};
+use crate::limits::Limits;
+use crate::name::UserName;
+use crate::net::http::{Answer, Handler, Problem, check_head, json_answer, read_body};
+use crate::store::{Claim, Record, RegistryStore, StoreError};
+use crate::text::SafeText;
+
+/// The registry's REST over a store: mount it in any hyper server, or let [`Registry`](super::Registry) serve it.
+#[must_use]
+pub fn service(store: Arc<dyn RegistryStore>) -> RegistryService {
+    RegistryService { store, limits: Arc::default(), clock: Clock::start() }
+}
+
+/// Answers requests to a registry. Cloning is cheap and shares the store.
+///
+/// It is a [`hyper::service::Service`] over any body of bytes. Paths start with `/v1/`; strip what you mount it under.
+/// The server it is mounted in bounds the size of request heads and the time for them; bodies are bounded here.
+#[derive(Clone, Debug)]
+pub struct RegistryService {
+    pub(super) store: Arc<dyn RegistryStore>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) clock: Clock,
+}
+
+impl RegistryService {
+    /// Answers under other limits than the default ones.
+    #[must_use]
+    pub fn limits(mut self, limits: &Limits) -> Self {
+        self.limits = Arc::new(limits.clone());
+        self
+    }
+
+    async fn answer<B>(self, request: Request<B>) -> Answer
+    where
+        B: hyper::body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let (head, body) = request.into_parts();
+        let answer = self.route(&head, body).await.unwrap_or_else(Answer::from);
+        let path = SafeText(head.uri.path());
+        debug!(method = %head.method, %path, status = answer.status().as_u16(), "answered");
+        answer
+    }
+
+    async fn route<B>(&self, head: &Parts, body: B) -> Result<Answer, Problem>
+    where
+        B: hyper::body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        check_head(head, &self.limits)?;
+        let route = Route::of(head.uri.path()).ok_or_else(|| {
+            Problem::new(StatusCode::NOT_FOUND, "the paths here are /v1/users, /v1/users/{user} and /v1/health")
+        })?;
+        match (route, &head.method) {
+            (Route::Health, &Method::GET | &Method::HEAD) => Ok(healthy()),
+            (Route::Users, &Method::GET | &Method::HEAD) => self.list(head).await,
+            (Route::Users, &Method::POST) => self.post(head, body).await,
+            (Route::User(name), &Method::GET | &Method::HEAD) => self.get(head, name).await,
+            (Route::User(name), &Method::PUT) => self.put(head, name, body).await,
+            (Route::User(name), &Method::DELETE) => self.delete(head, name).await,
+            (route, _) => Err(Problem::method(route.methods())),
+        }
+    }
+
+    async fn list(&self, head: &Parts) -> Result<Answer, Problem> {
+        let version = answer_version(&head.headers);
+        let users = self.store.list(self.clock.now()).await.map_err(refusal)?;
+        let users: Map<String, Value> =
+            users.into_iter().filter_map(|(name, r)| Some((name.into(), rendered(&r, version)?))).collect();
+        Ok(negotiated(version, &Value::Object(users)))
+    }
+
+    async fn get(&self, head: &Parts, name: &str) -> Result<Answer, Problem> {
+        let name = UserName::new(&decode(name)?).map_err(|e| Problem::bad(e.to_string()))?;
+        let version = answer_version(&head.headers);
+        let absent = |detail| Problem::new(StatusCode::NOT_FOUND, detail).with(VARY, "accept");
+        match self.store.get(&name, self.clock.now()).await.map_err(refusal)? {
+            None => Err(absent(format!("there is no user '{name}'"))),
+            Some(record) => match rendered(&record, version) {
+                Some(value) => Ok(negotiated(version, &value)),
+                None => Err(absent(format!("the address of '{name}' is only shown with 'Accept: {MEDIA_TYPE_V2}'"))),
+            },
+        }
+    }
+
+    async fn post<B>(&self, head: &Parts, body: B) -> Result<Answer, Problem>
+    where
+        B: hyper::body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let (secret, ttl) = (secret(&head.headers)?, ttl(head.uri.query())?);
+        let version = body_version(&head.headers)?;
+        let body = read_body(body, &self.limits).await?;
+        let (name, placement) = decode_post(&body, version).map_err(unreadable)?;
+        let claim = Claim { placement, secret, ttl };
+        self.store.insert(&name, &claim, self.clock.now()).await.map_err(refusal)?;
+        Ok(done())
+    }
+
+    async fn put<B>(&self, head: &Parts, name: &str, body: B) -> Result<Answer, Problem>
+    where
+        B: hyper::body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let name = user_name(&decode(name)?).map_err(unreadable)?;
+        let (secret, ttl) = (secret(&head.headers)?, ttl(head.uri.query())?);
+        let version = body_version(&head.headers)?;
+        let body = read_body(body, &self.limits).await?;
+        let placement = decode_put(&body, version).map_err(unreadable)?;
+        let claim = Claim { placement, secret, ttl };
+        self.store.upsert(&name, &claim, self.clock.now()).await.map_err(refusal)?;
+        Ok(done())
+    }
+
+    async fn delete(&self, head: &Parts, name: &str) -> Result<Answer, Problem> {
+        let name = UserName::new(&decode(name)?).map_err(|e| Problem::bad(e.to_string()))?;
+        let secret = secret(&head.headers)?;
+        self.store.remove(&name, secret.as_ref(), self.clock.now()).await.map_err(refusal)?;
+        Ok(done())
+    }
+}
+
+impl Handler for RegistryService {
+    fn handle(&self, request: Request<Incoming>, _: SocketAddr) -> impl Future<Output = Answer> + Send {
+        self.clone().answer(request)
+    }
+}
+
+impl<B> hyper::service::Service<Request<B>> for RegistryService
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        let answer = self.clone().answer(request);
+        Box::pin(async move { Ok(answer.await.map(Body)) })
+    }
+}
+
+/// The body of an answer: whole, and of known length.
+#[derive(Debug)]
+pub struct Body(Full<Bytes>);
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+fn rendered(record: &Record, version: Version) -> Option<Value> {
+    entry_value(&record.entry, Some(record.lease.map(|lease| lease.expires)), version)
+}
+
+fn negotiated(version: Version, value: &Value) -> Answer {
+    let media_type = match version {
+        Version::V1 => MEDIA_TYPE_V1,
+        Version::V2 => MEDIA_TYPE_V2,
+    };
+    let mut answer = json_answer(StatusCode::OK, media_type, value.to_string());
+    answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    answer
+}
+
+fn done() -> Answer {
+    json_answer(StatusCode::OK, MEDIA_TYPE_V1, r#"{"status":"ok"}"#)
+}
+
+fn healthy() -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from_static(b"OK")));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    answer
+}
+
+fn unreadable(error: CodecError) -> Problem {
+    Problem::bad(error.to_string())
+}
+
+fn refusal(error: StoreError) -> Problem {
+    match error {
+        StoreError::Taken => Problem::new(
+            StatusCode::CONFLICT,
+            "this name is taken: choose another, or send the secret that the entry was made with",
+        ),
+        StoreError::Forbidden => {
+            Problem::new(StatusCode::FORBIDDEN, "this entry changes only for the secret that it was made with")
+        }
+        StoreError::Full(_) => Problem::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()),
+        StoreError::Locked | StoreError::Damaged(_) | StoreError::Unavailable(_) => Problem::busy(error.to_string()),
+    }
+}
