@@ -1,5 +1,6 @@
 //! The registry client against registries of other makes, and against what is no registry at all.
 #![cfg(feature = "net")]
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -205,8 +205,17 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
     Some(essence.to_ascii_lowercase())
 }
 
-/// An answer of JSON.
-pub(crate) fn json_answer(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Answer {
+/// Whether a body calls itself JSON (RFC 6839: also by `+json`); `None` when it says nothing of itself.
+pub(crate) fn says_json(headers: &HeaderMap) -> Option<bool> {
+    if headers.get(CONTENT_TYPE)?.as_bytes() == b"application/json" && headers.get_all(CONTENT_TYPE).iter().count() == 1
+    {
+        return Some(true);
+    }
+    Some(media_type(headers).is_some_and(|kind| kind == "application/json" || kind.ends_with("+json")))
+}
+
+/// An answer with a body.
+pub(crate) fn answer(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -249,7 +258,7 @@ impl Problem {
 
 impl From<Problem> for Answer {
     fn from(problem: Problem) -> Self {
-        let mut answer = json_answer(problem.status, PROBLEM, problem_body(problem.status, &problem.detail));
+        let mut answer = answer(problem.status, PROBLEM, problem_body(problem.status, &problem.detail));
         answer.headers_mut().extend(problem.headers);
         answer
     }

@@ -107,6 +107,17 @@ impl Inbox {
         self.sender.clone().try_reserve_owned().map(Slot).map_err(|_| InboxFull)
     }
 
+    /// Waits for room for one message.
+    ///
+    /// # Errors
+    /// [`InboxFull`] when the receiving end is gone.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn wait(&self) -> Result<Slot, InboxFull> {
+        self.sender.clone().reserve_owned().await.map(Slot).map_err(|_| InboxFull)
+    }
+
     /// Waits for room and puts the message in.
     ///
     /// # Errors

@@ -1,6 +1,14 @@
 //! One message to one peer: the [`Transport`] trait, and the inbox that every listening transport fills.
 
+#[cfg(feature = "net")]
+mod checks;
+#[cfg(feature = "net")]
+mod http;
 mod inbox;
+#[cfg(feature = "net")]
+mod receiver;
+#[cfg(feature = "net")]
+mod seen;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -8,6 +16,8 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use thiserror::Error;
 
+#[cfg(feature = "net")]
+pub use http::Http;
 pub use inbox::{Inbox, InboxFull, Incoming, Slot};
 
 use crate::address::{Address, Entry, Protocol};

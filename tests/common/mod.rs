@@ -1,5 +1,5 @@
 //! What several integration tests share.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 pub(crate) mod fake_http;

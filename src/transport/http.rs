@@ -1,0 +1,223 @@
+//! Messages over HTTP: `POST /v1/message`, answered when the program's inbox has it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming as Body;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, StatusCode, Uri};
+
+use super::checks::{check_text, network};
+use super::receiver::{HEALTH, Heard, Receiver, STATUS_OK, health};
+use super::{Incoming, Sent, Transport, TransportError};
+use crate::address::{Address, Entry, Protocol};
+use crate::codec::{CodecError, talk};
+use crate::limits::Limits;
+use crate::message::{Message, MessageId};
+use crate::net::client::{HttpClient, NoReply, Reply};
+use crate::net::http::{Answer, Handler, Problem, answer, check_head, read_body, says_json, serve};
+use crate::net::listener;
+use crate::text::SafeText;
+
+/// Carries messages over HTTP/1.1.
+///
+/// Listening, it answers `POST /v1/message` with 200 once the message is in the inbox, 503 when that is full, and a
+/// problem document (RFC 9457) to what it cannot take. A message with an `id` that comes twice is delivered once.
+///
+/// Sending, it keeps one connection per peer and has one request under way on it at a time, which keeps the order.
+#[derive(Debug)]
+pub struct Http {
+    limits: Arc<Limits>,
+    client: HttpClient,
+    peers: Mutex<HashMap<Address, Arc<Peer>>>,
+}
+
+/// Whom messages go to, one after another.
+#[derive(Debug)]
+struct Peer {
+    /// Fair: whoever waits first sends first.
+    turn: tokio::sync::Mutex<()>,
+    message: Uri,
+}
+
+impl Http {
+    /// With the default limits.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_limits(&Limits::default())
+    }
+
+    /// With other limits.
+    #[must_use]
+    pub fn with_limits(limits: &Limits) -> Self {
+        // A peer's answer is a word or two, not a list of users.
+        let mut answers = limits.clone();
+        answers.http_response = limits.http_body;
+        Self { limits: Arc::new(limits.clone()), client: HttpClient::new(&answers), peers: Mutex::default() }
+    }
+
+    fn peer(&self, at: &Address) -> Result<Arc<Peer>, TransportError> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(peer) = peers.get(at) {
+            return Ok(peer.clone());
+        }
+        if peers.len() >= MAX_PEERS {
+            // Those that nobody sends to at this moment hold nothing but their place.
+            peers.retain(|_, peer| Arc::strong_count(peer) > 1);
+        }
+        let peer = Arc::new(Peer { turn: tokio::sync::Mutex::default(), message: uri(at, MESSAGE)? });
+        peers.insert(at.clone(), peer.clone());
+        Ok(peer)
+    }
+
+    async fn post(&self, to: &Uri, body: Bytes) -> Result<Reply, NoReply> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = to.clone();
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+        self.client.ask(request).await
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Transport for Http {
+    fn protocol(&self) -> Protocol {
+        Protocol::HTTP
+    }
+
+    async fn listen(&self, at: &Address) -> Result<Incoming, TransportError> {
+        let (host, port) = network(at, &Protocol::HTTP)?;
+        let failed = |source| TransportError::Listen { at: at.clone(), source };
+        let listener = listener::bind(host, port).await.map_err(failed)?;
+        let local = Address::socket(Protocol::HTTP, listener.local_addr().map_err(failed)?);
+        let (inbox, incoming) = Incoming::channel(local, self.limits.inbox.max(1));
+        let stop = inbox.stopped().clone();
+        let handler = Listening { receiver: Arc::new(Receiver::new(inbox, self.limits.clone())) };
+        tokio::spawn(serve(listener, handler, self.limits.clone(), stop));
+        Ok(incoming)
+    }
+
+    async fn send(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError> {
+        let at = &to.address;
+        network(at, &Protocol::HTTP)?;
+        check_text(message, &self.limits)?;
+        let body: Bytes = if to.acknowledges() {
+            let id = message.id.clone().unwrap_or_else(MessageId::random);
+            talk::encode_v2(message, &id, None).into()
+        } else {
+            talk::encode_v1(message).into()
+        };
+        let peer = self.peer(at)?;
+        let _turn = peer.turn.lock().await;
+        let mut reply = self.post(&peer.message, body.clone()).await;
+        if to.acknowledges() && matches!(reply, Err(NoReply::Broken(_))) {
+            // The id makes it harmless if the first one arrived.
+            reply = self.post(&peer.message, body).await;
+        }
+        let reply = reply.map_err(|error| no_reply(at, error))?;
+        match reply.status {
+            ok if ok.is_success() => Ok(Sent::Delivered),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
+                Err(TransportError::Busy { at: at.clone() })
+            }
+            status => {
+                let reason = format!("{} ({})", SafeText(&reply.detail()), status.as_u16());
+                Err(TransportError::Refused { at: at.clone(), reason })
+            }
+        }
+    }
+
+    async fn probe(&self, to: &Entry) -> Result<(), TransportError> {
+        let at = &to.address;
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = uri(at, HEALTH)?;
+        let reply = self.client.ask(request).await.map_err(|error| no_reply(at, error))?;
+        if reply.status.is_success() {
+            return Ok(());
+        }
+        let reason = format!("the health check was answered {}", reply.status.as_u16());
+        Err(TransportError::Unreachable { at: at.clone(), reason })
+    }
+}
+
+/// Answers requests of one listener.
+#[derive(Clone, Debug)]
+struct Listening {
+    receiver: Arc<Receiver>,
+}
+
+impl Handler for Listening {
+    async fn handle(&self, request: Request<Body>, _from: SocketAddr) -> Answer {
+        self.answer(request).await.unwrap_or_else(Answer::from)
+    }
+}
+
+impl Listening {
+    async fn answer(&self, request: Request<Body>) -> Result<Answer, Problem> {
+        let (head, body) = request.into_parts();
+        let limits = self.receiver.limits();
+        check_head(&head, limits)?;
+        match head.uri.path() {
+            MESSAGE if head.method == Method::POST => {
+                if says_json(&head.headers) == Some(false) {
+                    let detail = "the media type must be application/json";
+                    return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+                }
+                let body = read_body(body, limits).await?;
+                match self.receiver.take(&body) {
+                    Ok(Heard::Taken(_)) => Ok(answer(StatusCode::OK, JSON, Bytes::from_static(STATUS_OK))),
+                    Ok(Heard::Full(_)) => Err(Problem::busy("the inbox is full")),
+                    Err(error) => Err(Problem::from(error)),
+                }
+            }
+            MESSAGE => Err(Problem::method("POST")),
+            HEALTH => health(&head),
+            _ => Err(Problem::new(StatusCode::NOT_FOUND, "messages go to POST /v1/message")),
+        }
+    }
+}
+
+impl From<CodecError> for Problem {
+    fn from(error: CodecError) -> Self {
+        let status = match error {
+            CodecError::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+fn uri(at: &Address, path: &'static str) -> Result<Uri, TransportError> {
+    let authority = at.authority().ok_or_else(|| TransportError::WrongAddress(at.clone()))?;
+    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(path).build();
+    uri.map_err(|error| TransportError::Unreachable { at: at.clone(), reason: error.to_string() })
+}
+
+fn no_reply(at: &Address, error: NoReply) -> TransportError {
+    let at = at.clone();
+    match error {
+        NoReply::Unreachable(reason) => TransportError::Unreachable { at, reason },
+        NoReply::Broken(reason) => {
+            TransportError::Unreachable { at, reason: format!("the connection broke before an answer: {reason}") }
+        }
+        NoReply::Garbage(reason) => {
+            TransportError::Unreachable { at, reason: format!("what answers there is no peer: {reason}") }
+        }
+        NoReply::TimedOut => TransportError::TimedOut { at },
+    }
+}
+
+const MESSAGE: &str = "/v1/message";
+const JSON: &str = "application/json";
+/// Peers whose place in the order is kept; those nobody sends to are then forgotten.
+const MAX_PEERS: usize = 1024;
