@@ -168,12 +168,12 @@ pub(crate) fn check_head(head: &Parts, limits: &Limits) -> Result<(), Problem> {
         (None, _) if head.version >= Version::HTTP_2 && head.uri.authority().is_some() => {
             return check_target(head, limits);
         }
-        (None, _) => return Err(Problem::bad("the Host header is missing")),
-        (Some(_), Some(_)) => return Err(Problem::bad("there is more than one Host header")),
+        (None, _) => return Err(Problem::bad("the Host header is missing").with(CONNECTION, "close")),
+        (Some(_), Some(_)) => return Err(Problem::bad("there is more than one Host header").with(CONNECTION, "close")),
     };
     let readable = host.to_str().is_ok_and(|h| h.parse::<hyper::http::uri::Authority>().is_ok() && !h.contains('@'));
     if !readable {
-        return Err(Problem::bad("the Host header is not a host with an optional port"));
+        return Err(Problem::bad("the Host header is not a host with an optional port").with(CONNECTION, "close"));
     }
     if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH) {
         return Err(two_lengths());

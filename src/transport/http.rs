@@ -139,6 +139,7 @@ impl Transport for Http {
 
     async fn probe(&self, to: &Entry) -> Result<(), TransportError> {
         let at = &to.address;
+        network(at, &Protocol::HTTP)?;
         let mut request = Request::new(Full::default());
         *request.uri_mut() = uri(at, HEALTH)?;
         let reply = self.client.ask(request).await.map_err(|error| no_reply(at, error))?;

@@ -3,3 +3,4 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 pub(crate) mod fake_http;
+pub(crate) mod raw;
