@@ -23,7 +23,7 @@ use crate::codec::CodecError;
 use crate::codec::registry::{MEDIA_TYPE_V1, MEDIA_TYPE_V2, Version, decode_post, decode_put, entry_value, user_name};
 use crate::limits::Limits;
 use crate::name::UserName;
-use crate::net::http::{Answer, Handler, Problem, check_head, json_answer, read_body};
+use crate::net::http::{Answer, Handler, Problem, answer, check_head, read_body};
 use crate::store::{Claim, Record, RegistryStore, StoreError};
 use crate::text::SafeText;
 
@@ -193,13 +193,13 @@ fn negotiated(version: Version, value: &Value) -> Answer {
         Version::V1 => MEDIA_TYPE_V1,
         Version::V2 => MEDIA_TYPE_V2,
     };
-    let mut answer = json_answer(StatusCode::OK, media_type, value.to_string());
-    answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
-    answer
+    let mut found = answer(StatusCode::OK, media_type, value.to_string());
+    found.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    found
 }
 
 fn done() -> Answer {
-    json_answer(StatusCode::OK, MEDIA_TYPE_V1, r#"{"status":"ok"}"#)
+    answer(StatusCode::OK, MEDIA_TYPE_V1, r#"{"status":"ok"}"#)
 }
 
 fn healthy() -> Answer {

@@ -9,6 +9,8 @@ mod inbox;
 mod receiver;
 #[cfg(feature = "net")]
 mod seen;
+#[cfg(feature = "net")]
+mod udp;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -19,6 +21,8 @@ use thiserror::Error;
 #[cfg(feature = "net")]
 pub use http::Http;
 pub use inbox::{Inbox, InboxFull, Incoming, Slot};
+#[cfg(feature = "net")]
+pub use udp::Udp;
 
 use crate::address::{Address, Entry, Protocol};
 use crate::message::Message;

@@ -1,0 +1,47 @@
+//! A peer that listens and drops what it hears: the far end for a load generator.
+//!
+//! ```text
+//! cargo run --release --example sink -- --udp 9002
+//! ```
+//!
+//! Each option takes a port on 127.0.0.1; port 0 lets the system choose. One line per transport says where it listens.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use talk::address::Address;
+use talk::transport::{Incoming, Transport, Udp};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(std::env::args().skip(1).collect()))
+}
+
+async fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
+    let usage = "usage: sink [--udp PORT]";
+    if arguments.is_empty() || !arguments.len().is_multiple_of(2) {
+        return Err(usage.into());
+    }
+    let mut sinks = tokio::task::JoinSet::new();
+    for pair in arguments.chunks_exact(2) {
+        let transport: Arc<dyn Transport> = match pair[0].as_str() {
+            "--udp" => Arc::new(Udp::new()),
+            _ => return Err(usage.into()),
+        };
+        let at = Address::loopback(transport.protocol(), pair[1].parse()?);
+        let incoming = transport.listen(&at).await?;
+        println!("listening on {}", incoming.local_address());
+        sinks.spawn(drop_all(incoming));
+    }
+    sinks.join_all().await;
+    Ok(())
+}
+
+async fn drop_all(mut incoming: Incoming) {
+    let mut messages = Vec::new();
+    while incoming.next_many(&mut messages, AT_ONCE).await > 0 {
+        messages.clear();
+    }
+}
+
+const AT_ONCE: usize = 256;

@@ -1,0 +1,291 @@
+//! What a listener remembers of those it hears: the ids of late, and where each sender's order stands.
+//!
+//! Everything is bounded, and what strangers choose is kept as keyed 128-bit hashes only.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use crate::limits::Limits;
+
+/// A keyed hash of something that a stranger chose: long enough that two never collide.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Key(u64, u64);
+
+/// Makes [`Key`]s under a key of its own, so that nobody can prepare collisions.
+#[derive(Debug, Default)]
+pub(super) struct Keys(RandomState, RandomState);
+
+impl Keys {
+    pub(super) fn key(&self, of: impl Hash) -> Key {
+        Key(self.0.hash_one(&of), self.1.hash_one(&of))
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0);
+    }
+}
+
+/// Hands on half of a [`Key`], which is a hash already.
+#[derive(Debug, Default)]
+pub(super) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, _: &[u8]) {}
+
+    fn write_u64(&mut self, half: u64) {
+        self.0 = half;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type ByKey = BuildHasherDefault<KeyHasher>;
+
+/// The senders heard of late, the one silent for longest forgotten first, each with its ids and an own state `T`.
+#[derive(Debug)]
+pub(super) struct Memory<T> {
+    places: HashMap<Key, usize, ByKey>,
+    /// A list through the indices, newest first, so that the oldest is found without a search.
+    senders: Vec<Sender<T>>,
+    newest: usize,
+    oldest: usize,
+    ids: usize,
+    bounds: Bounds,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    senders: usize,
+    ids: usize,
+    total: usize,
+    window: Duration,
+}
+
+#[derive(Debug)]
+struct Sender<T> {
+    key: Key,
+    newer: usize,
+    older: usize,
+    /// Oldest first.
+    order: VecDeque<(Key, Instant)>,
+    known: HashSet<Key, ByKey>,
+    state: T,
+}
+
+impl<T: Default> Memory<T> {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let bounds = Bounds {
+            senders: limits.duplicate_senders.max(1),
+            ids: limits.duplicate_ids.max(1),
+            total: limits.duplicate_total.max(1),
+            window: limits.duplicate_window,
+        };
+        Self { places: HashMap::default(), senders: Vec::new(), newest: NONE, oldest: NONE, ids: 0, bounds }
+    }
+
+    /// The place of a sender, which becomes the newest. The state of one that had to go for it goes to `forgotten`.
+    pub(super) fn place(&mut self, key: Key, forgotten: impl FnOnce(T)) -> usize {
+        if let Some(place) = self.places.get(&key).copied() {
+            if place != self.newest {
+                self.unlink(place);
+                self.link(place);
+            }
+            return place;
+        }
+        let place = if self.senders.len() < self.bounds.senders {
+            let state = T::default();
+            let (order, known) = (VecDeque::new(), HashSet::default());
+            self.senders.push(Sender { key, newer: NONE, older: NONE, order, known, state });
+            self.senders.len() - 1
+        } else {
+            let place = self.oldest;
+            self.unlink(place);
+            let sender = &mut self.senders[place];
+            self.places.remove(&sender.key);
+            self.ids -= sender.order.len();
+            sender.key = key;
+            (sender.order, sender.known) = (VecDeque::new(), HashSet::default());
+            forgotten(std::mem::take(&mut sender.state));
+            place
+        };
+        self.places.insert(key, place);
+        self.link(place);
+        place
+    }
+
+    pub(super) fn state(&mut self, place: usize) -> &mut T {
+        &mut self.senders[place].state
+    }
+
+    pub(super) fn states(&mut self) -> impl Iterator<Item = &mut T> {
+        self.senders.iter_mut().map(|sender| &mut sender.state)
+    }
+
+    /// Whether the sender used this id within the window.
+    pub(super) fn knows(&mut self, now: Instant, place: usize, id: Key) -> bool {
+        let sender = &mut self.senders[place];
+        while sender.order.front().is_some_and(|(_, heard)| now.saturating_duration_since(*heard) > self.bounds.window)
+        {
+            sender.forget_oldest();
+            self.ids -= 1;
+        }
+        sender.known.contains(&id)
+    }
+
+    /// Remembers an id that is not known.
+    pub(super) fn remember(&mut self, now: Instant, place: usize, id: Key) {
+        if self.senders[place].order.len() >= self.bounds.ids {
+            self.senders[place].forget_oldest();
+            self.ids -= 1;
+        } else if self.ids >= self.bounds.total {
+            self.forget_of_the_largest();
+        }
+        let sender = &mut self.senders[place];
+        sender.order.push_back((id, now));
+        sender.known.insert(id);
+        self.ids += 1;
+    }
+
+    /// An eighth at once, so that the search for the largest does not come with every message.
+    fn forget_of_the_largest(&mut self) {
+        let Some(largest) = self.senders.iter_mut().max_by_key(|sender| sender.order.len()) else { return };
+        for _ in 0..largest.order.len().div_ceil(8) {
+            largest.forget_oldest();
+            self.ids -= 1;
+        }
+    }
+
+    fn unlink(&mut self, place: usize) {
+        let (newer, older) = (self.senders[place].newer, self.senders[place].older);
+        match newer {
+            NONE => self.newest = older,
+            newer => self.senders[newer].older = older,
+        }
+        match older {
+            NONE => self.oldest = newer,
+            older => self.senders[older].newer = newer,
+        }
+    }
+
+    fn link(&mut self, place: usize) {
+        let second = std::mem::replace(&mut self.newest, place);
+        (self.senders[place].newer, self.senders[place].older) = (NONE, second);
+        match second {
+            NONE => self.oldest = place,
+            second => self.senders[second].newer = place,
+        }
+    }
+}
+
+impl<T> Sender<T> {
+    fn forget_oldest(&mut self) {
+        if let Some((id, _)) = self.order.pop_front() {
+            self.known.remove(&id);
+        }
+    }
+}
+
+/// No place.
+const NONE: usize = usize::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(senders: usize, ids: usize, total: usize) -> Memory<u32> {
+        let mut limits = Limits::default();
+        (limits.duplicate_senders, limits.duplicate_ids, limits.duplicate_total) = (senders, ids, total);
+        Memory::new(&limits)
+    }
+
+    fn key(number: u64) -> Key {
+        Key(number, 0)
+    }
+
+    fn hear(memory: &mut Memory<u32>, now: Instant, sender: u64, id: u64) -> bool {
+        let place = memory.place(key(sender), |_| ());
+        let known = memory.knows(now, place, key(id));
+        if !known {
+            memory.remember(now, place, key(id));
+        }
+        known
+    }
+
+    #[test]
+    fn an_id_is_known_until_its_window_ends() {
+        let (mut memory, now) = (memory(4, 4, 16), Instant::now());
+        assert!(!hear(&mut memory, now, 1, 1));
+        assert!(hear(&mut memory, now + Duration::from_secs(119), 1, 1));
+        assert!(!hear(&mut memory, now, 2, 1), "another sender's ids are its own");
+        assert!(!hear(&mut memory, now + Duration::from_secs(121), 1, 1));
+    }
+
+    #[test]
+    fn the_oldest_id_of_a_sender_goes_first() {
+        let (mut memory, now) = (memory(4, 3, 16), Instant::now());
+        for id in 1..=4 {
+            hear(&mut memory, now, 1, id);
+        }
+        assert!(hear(&mut memory, now, 1, 2));
+        assert!(!hear(&mut memory, now, 1, 1));
+    }
+
+    #[test]
+    fn the_sender_silent_for_longest_goes_first_with_its_state() {
+        let (mut memory, now) = (memory(3, 4, 16), Instant::now());
+        for sender in [1, 2, 3, 1, 3] {
+            hear(&mut memory, now, sender, 1);
+            let place = memory.place(key(sender), |_| ());
+            *memory.state(place) = sender as u32;
+        }
+        let mut gone = None;
+        memory.place(key(4), |state| gone = Some(state));
+        assert_eq!(gone, Some(2));
+        memory.place(key(5), |state| gone = Some(state));
+        assert_eq!(gone, Some(1));
+        assert!(hear(&mut memory, now, 3, 1));
+        assert_eq!(memory.ids, 1);
+    }
+
+    #[test]
+    fn over_the_total_the_largest_gives() {
+        let (mut memory, now) = (memory(4, 100, 40), Instant::now());
+        hear(&mut memory, now, 1, 1);
+        for id in 0..39 {
+            hear(&mut memory, now, 2, id);
+        }
+        hear(&mut memory, now, 3, 1);
+        assert!(memory.ids <= 40);
+        assert!(hear(&mut memory, now, 1, 1));
+        assert!(hear(&mut memory, now, 2, 38));
+        assert!(!hear(&mut memory, now, 2, 0));
+    }
+
+    #[test]
+    fn the_counts_agree_whatever_happens() {
+        let (mut memory, now) = (memory(5, 7, 20), Instant::now());
+        let mut state = 1_u64;
+        for step in 0..5000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = now + Duration::from_millis(step * 40);
+            hear(&mut memory, at, (state >> 33) % 9, (state >> 40) % 30);
+            assert_eq!(memory.ids, memory.senders.iter().map(|s| s.order.len()).sum::<usize>());
+            assert!(memory.senders.iter().all(|s| s.order.len() == s.known.len() && s.order.len() <= 7));
+            assert!(memory.ids <= 20 && memory.senders.len() <= 5);
+        }
+    }
+
+    #[test]
+    fn equal_things_have_equal_keys_and_others_do_not() {
+        let keys = Keys::default();
+        assert_eq!(keys.key("a"), keys.key("a"));
+        assert_ne!(keys.key("a"), keys.key("b"));
+        assert_ne!(Keys::default().key("a"), Keys::default().key("a"));
+    }
+}
