@@ -1,5 +1,7 @@
 //! Where a peer listens: a protocol, a host and a port, or another transport's locator, with the features it claims.
 
+mod placement;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,6 +10,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use thiserror::Error;
+
+pub use placement::{Place, Placement};
 
 /// Why an address was refused; the display text says what would be right.
 #[derive(Clone, Debug, Error, Eq, PartialEq)]

@@ -17,8 +17,7 @@ pub use memory::MemoryRegistry;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Durability, SqliteRegistry};
 
-use crate::address::{Address, Entry};
-use crate::codec::registry::Placement;
+use crate::address::{Address, Entry, Placement};
 use crate::limits::MAX_RESERVATION;
 use crate::message::Timestamp;
 use crate::name::UserName;
