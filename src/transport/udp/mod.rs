@@ -6,6 +6,8 @@ mod names;
 mod outbox;
 mod receiver;
 mod sender;
+#[cfg(test)]
+mod simulation;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
