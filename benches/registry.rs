@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use talk::address::Placement;
 use talk::address::{Address, Entry, Protocol};
-use talk::codec::registry::Placement;
 use talk::limits::Limits;
 use talk::message::Timestamp;
 use talk::name::UserName;

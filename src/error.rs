@@ -6,7 +6,7 @@ use crate::address::AddressError;
 use crate::message::MessageIdError;
 use crate::name::NameError;
 use crate::peer::{PeerError, SendError};
-use crate::registry::RegistryError;
+use crate::registry::{RegistryError, ServeError};
 use crate::secret::SecretError;
 use crate::store::StoreError;
 use crate::transport::TransportError;
@@ -28,6 +28,8 @@ pub enum Error {
     Store(#[from] StoreError),
     /// A registry did not do what it was asked.
     Registry(#[from] RegistryError),
+    /// A registry does not run.
+    Serve(#[from] ServeError),
     /// A transport failed.
     Transport(#[from] TransportError),
     /// A peer did not start.

@@ -1,4 +1,58 @@
 //! Talk: one chat engine, many wires.
+//!
+//! A *peer* is a user who listens at an address of their own (over HTTP, UDP or WebSocket), is found by name through
+//! a *registry*, and sends texts to others, whatever their protocol. The binaries `registry` and `talk-client` are
+//! thin shells over what is here:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use talk::registry::{self, Registry, RegistryClient};
+//! use talk::{Address, Event, Peer, Protocol};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), talk::Error> {
+//!     // Usually another process: `registry --port 8088`.
+//!     let users = Arc::new(talk::store::MemoryRegistry::default());
+//!     let server = Registry::bind(&"127.0.0.1".parse()?, 0, registry::service(users)).await?;
+//!     let registry = RegistryClient::new(&format!("http://{}", server.local_addr()))?;
+//!     tokio::spawn(server.serve(std::future::pending()));
+//!
+//!     let bob = Peer::builder("bob".parse()?).registry(registry.clone());
+//!     let (bob, mut heard) = bob.listen(Address::loopback(Protocol::UDP, 0)).start().await?;
+//!     let alice = Peer::builder("alice".parse()?).registry(registry);
+//!     let (alice, _events) = alice.listen(Address::loopback(Protocol::WEBSOCKET, 0)).start().await?;
+//!
+//!     alice.send(bob.name(), "hello").await?;
+//!     while let Some(event) = heard.next().await {
+//!         if let Event::Message(message) = event {
+//!             assert_eq!((message.from.as_str(), &*message.text), ("alice", "hello"));
+//!             break;
+//!         }
+//!     }
+//!     alice.shutdown().await?;
+//!     bob.shutdown().await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where to look
+//! - [`peer`]: the engine of the program above: [`Peer`], [`Event`].
+//! - [`transport`]: the [`Transport`] trait, its three implementations, and what it takes to plug in an own one.
+//! - [`registry`]: the REST service as a hyper `Service` to mount anywhere, its server, and a client that also works
+//!   with registries of other makes.
+//! - [`store`]: where a registry keeps its users: in memory, or in SQLite, where an answered write is on disk.
+//! - [`codec`]: the wires as pure functions. [`text`]: what makes a stranger's text safe to show.
+//! - [`limits`]: every bound, with its unit, default and reason.
+//!
+//! # Features
+//! - `net` (default): sockets: transports, registry, peer.
+//! - `sqlite` (default): `SqliteRegistry`.
+//! - `terminal` (default): what the binaries need besides.
+//! - `testing`: the conformance suites for own transports and stores, in `talk::testing`.
+//!
+//! Without features there are names, addresses, messages, codecs, the traits, and the store in memory.
+//!
+//! The library prints nothing, installs nothing, reads no environment and starts no runtime; it logs by `tracing`.
 
 pub mod address;
 pub mod codec;
@@ -18,5 +72,14 @@ pub mod store;
 pub mod text;
 pub mod transport;
 
+pub use address::{Address, Entry, Host, Protocol};
+pub use limits::Limits;
+pub use message::Message;
+pub use name::UserName;
+pub use secret::Secret;
+pub use transport::{Sent, Transport};
+
 #[cfg(feature = "net")]
 pub use error::Error;
+#[cfg(feature = "net")]
+pub use peer::{Event, Events, Peer};

@@ -98,7 +98,6 @@ fn a_path_to_the_same_or_a_higher_floor_is_found() {
         ("peer/mod.rs", "use crate::Peer;"),
         ("peer/mod.rs", "use crate::*;"),
         ("bin/registry.rs", "use talk::MemoryRegistry;"),
-        ("name.rs", "use talk::store;"),
     ] {
         assert_eq!(check(path, text).wrong.len(), 1, "{path}: {text}");
     }
@@ -228,7 +227,9 @@ fn names(path: &str, tokens: &[Token]) -> Vec<(usize, String)> {
             "{" => braces.push(i >= 2 && text(i - 2) == "mod"),
             "}" => drop(braces.pop()),
             "crate" if colons(i + 1) && !top_of(path).eq("bin") => group(tokens, i + 3, &mut found),
-            "talk" if colons(i + 1) && (i < 2 || !colons(i - 2)) => group(tokens, i + 3, &mut found),
+            "talk" if colons(i + 1) && (i < 2 || !colons(i - 2)) && top_of(path) == "bin" => {
+                group(tokens, i + 3, &mut found)
+            }
             "super" if colons(i + 1) => {
                 let mut depth = file_depth + braces.iter().filter(|inline| **inline).count();
                 while text(i) == "super" && colons(i + 1) {

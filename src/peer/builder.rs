@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::maintain::{self, Standing};
-use super::{Event, Events, Peer, PeerError, Shared};
+use super::{Event, Events, Peer, PeerError, Shared, Users};
 use crate::address::{Address, Entry};
 use crate::limits::Limits;
 use crate::name::UserName;
 use crate::registry::{RegistryClient, RegistryError};
 use crate::secret::Secret;
-use crate::transport::{Incoming, Transport};
+use crate::transport::{Http, Incoming, Transport, Udp};
 
 /// Describes a peer; [`PeerBuilder::start`] runs it.
 #[must_use]
@@ -108,8 +108,11 @@ impl PeerBuilder {
     /// # Cancel safety
     /// When the future is dropped the peer may be left registered until its lease ends; nothing else remains.
     pub async fn start(self) -> Result<(Peer, Events), PeerError> {
+        let limits = &self.limits;
+        let defaults: [Arc<dyn Transport>; 2] =
+            [Arc::new(Http::with_limits(limits)), Arc::new(Udp::with_limits(limits))];
         let transports: BTreeMap<_, _> =
-            self.plugged.into_iter().map(|transport| (transport.protocol(), transport)).collect();
+            defaults.into_iter().chain(self.plugged).map(|transport| (transport.protocol(), transport)).collect();
 
         // Refused before anything is opened, so that nothing has to be taken back.
         if let Some(wanted) = self.public.as_ref().or(self.listen.first()) {
@@ -130,9 +133,13 @@ impl PeerBuilder {
         let secret = self.secret.unwrap_or_else(Secret::random);
         let mut standing = Standing::Absent;
         let mut lost = None;
+        let mut users = Users::new();
         if let (Some(registry), Some(entry)) = (&self.registry, &entry) {
             match registry.insert(&self.name, entry, Some(&secret), Some(self.ttl)).await {
-                Ok(()) => standing = Standing::Registered,
+                Ok(()) => {
+                    standing = Standing::Registered;
+                    users = registry.list().await.unwrap_or_default();
+                }
                 Err(RegistryError::Taken) => return Err(PeerError::Taken(self.name)),
                 Err(error) if maintain::may_pass(&error) => lost = Some(error.to_string()),
                 Err(error) => return Err(PeerError::Registry(error)),
@@ -148,7 +155,7 @@ impl PeerBuilder {
             locals,
             registry: self.registry,
             transports,
-            users: Mutex::default(),
+            users: Mutex::new(Arc::new(users)),
             registered: AtomicBool::new(standing == Standing::Registered),
             events,
             stop: stop.clone(),

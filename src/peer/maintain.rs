@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::{Event, Shared};
+use crate::address::Entry;
 use crate::registry::{RegistryClient, RegistryError};
 
 /// What this peer is in its registry.
@@ -45,6 +46,7 @@ pub(super) async fn run(shared: Arc<Shared>, rhythm: Rhythm, standing: Standing,
         registry,
         rhythm,
         standing,
+        seen_ours: false,
         seen_whole: false,
         silent: None,
         untold: Vec::new(),
@@ -53,9 +55,11 @@ pub(super) async fn run(shared: Arc<Shared>, rhythm: Rhythm, standing: Standing,
     if let Some(reason) = lost {
         keeper.silence(reason);
     }
+    let known = keeper.shared.users();
+    keeper.compare(known.get(&keeper.shared.name).cloned()).await;
     let stop = keeper.shared.stop.clone();
     let mut renew_at = Instant::now() + if keeper.standing == Standing::Absent { Duration::ZERO } else { rhythm.renew };
-    let mut refresh_at = Instant::now();
+    let mut refresh_at = Instant::now() + rhythm.refresh;
     loop {
         let due = match keeper.silent {
             Some(retry_at) => retry_at,
@@ -65,23 +69,18 @@ pub(super) async fn run(shared: Arc<Shared>, rhythm: Rhythm, standing: Standing,
             return;
         }
         // A request that is under way at the stop is let finish for a moment, so that no renewal comes behind the
-        // removal.
+        // removal. The list comes first: it tells whether there is still something of ours to renew.
         let work = async {
-            let now = Instant::now();
-            let again = keeper.silent.is_some();
-            if (again || now >= renew_at) && !keeper.renew(again).await {
+            let (now, again) = (Instant::now(), keeper.silent.is_some());
+            let renews = again || now >= renew_at;
+            if !keeper.refresh().await || (renews && !keeper.renew(again).await) {
                 return;
-            }
-            if now >= renew_at {
-                renew_at = now + keeper.rhythm.renew;
-            }
-            if (again || now >= refresh_at) && !keeper.refresh().await {
-                return;
-            }
-            if now >= refresh_at {
-                refresh_at = now + keeper.rhythm.refresh;
             }
             keeper.answered();
+            refresh_at = now + rhythm.refresh;
+            if renews {
+                renew_at = now + rhythm.renew;
+            }
         };
         let late = async {
             stop.cancelled().await;
@@ -100,7 +99,9 @@ struct Keeper {
     registry: RegistryClient,
     rhythm: Rhythm,
     standing: Standing,
-    /// Whether the list once held all that was registered, features included.
+    /// Whether the list once held our address.
+    seen_ours: bool,
+    /// Whether it once held all that was registered, features included.
     seen_whole: bool,
     /// When a silent registry is asked again.
     silent: Option<Instant>,
@@ -124,7 +125,7 @@ impl Keeper {
         self.judge(result)
     }
 
-    /// Asks for the users, and mends our own entry where it is missing or changed. False when there was no answer.
+    /// Asks for the users. False when there was no answer.
     async fn refresh(&mut self) -> bool {
         let users = match self.registry.list().await {
             Ok(users) => Arc::new(users),
@@ -141,12 +142,33 @@ impl Keeper {
         if self.shared.set_users(users.clone()) {
             self.tell(Event::Users(users));
         }
+        self.compare(own).await
+    }
+
+    /// Holds what the registry says of us against what we are. False when there was no answer.
+    async fn compare(&mut self, own: Option<Entry>) -> bool {
         let Some(entry) = self.shared.entry.clone() else { return true };
-        // A registry of another make keeps no features; only where they once stood is their absence worth mending.
-        let differs = own.as_ref().is_none_or(|own| own.address != entry.address || (self.seen_whole && *own != entry));
-        self.seen_whole |= own.is_some_and(|own| own == entry);
-        if self.standing != Standing::Registered || !differs {
+        if self.standing != Standing::Registered {
             return true;
+        }
+        match own {
+            Some(own) if own.address == entry.address => {
+                // A registry of another make keeps no features; only where they once stood are they worth mending.
+                let mend = self.seen_whole && own != entry;
+                self.seen_ours = true;
+                self.seen_whole |= own == entry;
+                if !mend {
+                    return true;
+                }
+            }
+            Some(_) if self.seen_ours => {
+                // Another program with the same secret, or on a registry without owners, took over: no tug-of-war.
+                self.lose();
+                return true;
+            }
+            Some(_) => return true,
+            None if self.seen_ours => {}
+            None => return true,
         }
         let (name, secret, ttl) = (&self.shared.name, Some(&self.shared.secret), Some(self.rhythm.ttl));
         let result = self.registry.upsert(name, &entry, secret, ttl).await;
@@ -156,10 +178,7 @@ impl Keeper {
     fn judge(&mut self, result: Result<(), RegistryError>) -> bool {
         match result {
             Ok(()) => self.standing = Standing::Registered,
-            Err(RegistryError::Taken | RegistryError::Forbidden) => {
-                self.standing = Standing::Lost;
-                self.tell(Event::NameLost);
-            }
+            Err(RegistryError::Taken | RegistryError::Forbidden) => self.lose(),
             Err(error) if may_pass(&error) => {
                 self.silence(error.to_string());
                 return false;
@@ -172,6 +191,12 @@ impl Keeper {
         let ours = matches!(self.standing, Standing::Registered | Standing::Unrenewed);
         self.shared.registered.store(ours, Ordering::Release);
         true
+    }
+
+    fn lose(&mut self) {
+        self.standing = Standing::Lost;
+        self.shared.registered.store(false, Ordering::Release);
+        self.tell(Event::NameLost);
     }
 
     fn silence(&mut self, reason: String) {

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::{Claim, RegistryStore, StoreError};
-use crate::address::{Address, Entry, Features, Protocol};
-use crate::codec::registry::Placement;
+use crate::address::{Address, Entry, Features, Placement, Protocol};
 use crate::limits::Limits;
 use crate::message::Timestamp;
 use crate::name::UserName;

@@ -465,7 +465,7 @@ const PUT: &str = "INSERT INTO users (name, protocol, host, port, locator, featu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::registry::Placement;
+    use crate::address::Placement;
 
     fn name(number: usize) -> UserName {
         UserName::new(&format!("user-{number}")).unwrap()

@@ -178,8 +178,8 @@ pub(super) const SWEEP: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::Placement;
     use crate::address::{Entry, Protocol};
-    use crate::codec::registry::Placement;
 
     fn name(number: u64) -> UserName {
         UserName::new(&format!("user-{number}")).unwrap()
