@@ -13,10 +13,11 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
-    TRANSFER_ENCODING,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
@@ -27,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 
 use super::io::{Io, Shared};
-use super::listener::{Connections, accept};
+use super::listener::{Connections, Place, accept};
 use crate::limits::Limits;
 
 /// Every body that we send is short and whole.
@@ -57,8 +58,7 @@ pub(crate) async fn serve<H: Handler>(listener: TcpListener, handler: H, limits:
         let (handler, limits) = (handler.clone(), limits.clone());
         let (stop, ended) = (stop.clone(), ended.clone());
         let work = async move {
-            let _place = place;
-            ended.run_until_cancelled(serve_connection(stream, from, handler, &limits, &stop)).await;
+            ended.run_until_cancelled(serve_connection(stream, from, Arc::new(place), handler, &limits, &stop)).await;
         };
         tasks.spawn(work.instrument(span));
     }
@@ -73,16 +73,20 @@ pub(crate) async fn serve<H: Handler>(listener: TcpListener, handler: H, limits:
 async fn serve_connection<H: Handler>(
     stream: TcpStream,
     from: SocketAddr,
+    place: Arc<Place>,
     handler: H,
     limits: &Limits,
     stop: &CancellationToken,
 ) {
     let shared = Arc::new(Shared::new(stream));
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         // A request framed by Transfer-Encoding ends its connection (RFC 9112, section 6.1): if something before us
         // framed it otherwise, the rest never passes for a second request.
         let ends = request.headers().contains_key(TRANSFER_ENCODING);
         let smuggles = ends && shared.two_lengths.load(Ordering::Relaxed);
+        if request.headers().contains_key(UPGRADE) {
+            request.extensions_mut().insert(place.clone());
+        }
         let answer = (!smuggles).then(|| handler.handle(request, from));
         let shared = &shared;
         async move {
@@ -124,6 +128,35 @@ async fn serve_connection<H: Handler>(
         }
     }
     linger(&shared.stream).await;
+}
+
+/// A connection that leaves HTTP once its 101 is written.
+pub(crate) struct Upgrade {
+    done: OnUpgrade,
+    place: Option<Arc<Place>>,
+}
+
+/// A connection that left HTTP.
+pub(crate) struct Upgraded {
+    pub(crate) io: Io,
+    /// What was read past the request.
+    pub(crate) read: Bytes,
+    /// Counts for its address as long as this is held.
+    pub(crate) place: Option<Arc<Place>>,
+}
+
+impl Upgrade {
+    /// Takes the connection of a request that will be answered 101.
+    pub(crate) fn of(request: &mut Request<Incoming>) -> Self {
+        let place = request.extensions_mut().remove();
+        Self { done: hyper::upgrade::on(request), place }
+    }
+
+    /// The connection once the 101 is written; `None` when it ended before.
+    pub(crate) async fn wait(self) -> Option<Upgraded> {
+        let parts = self.done.await.ok()?.downcast::<TokioIo<Io>>().ok()?;
+        Some(Upgraded { io: parts.io.into_inner().plain(), read: parts.read_buf, place: self.place })
+    }
 }
 
 /// Reads a request body under the limits.
@@ -315,7 +348,7 @@ async fn turn_away(stream: TcpStream) {
 }
 
 /// Closes our side and reads on for a moment, so that unread bytes do not reset the connection under our answer.
-async fn linger(stream: &TcpStream) {
+pub(crate) async fn linger(stream: &TcpStream) {
     if SockRef::from(stream).shutdown(Shutdown::Write).is_err() {
         return;
     }

@@ -40,7 +40,7 @@ impl Shared {
 }
 
 /// What hyper reads and writes.
-pub(super) struct Io {
+pub(crate) struct Io {
     shared: Arc<Shared>,
     lengths: Lengths,
     /// Rest of a rewritten answer that the socket did not take yet.
@@ -54,6 +54,17 @@ impl Io {
     /// `rewrite` sees each write of hyper's and may put other bytes in its place.
     pub(super) fn new(shared: Arc<Shared>, rewrite: fn(&[u8]) -> Option<Bytes>, write_timeout: Duration) -> Self {
         Self { shared, lengths: Lengths::default(), pending: Bytes::new(), rewrite, stalled: None, write_timeout }
+    }
+
+    /// From here on the bytes are not hyper's, and nothing is put in their place.
+    pub(super) fn plain(mut self) -> Self {
+        self.rewrite = |_| None;
+        self
+    }
+
+    /// The socket itself, for its options and for the last bytes.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        &self.shared.stream
     }
 
     fn poll_try_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {

@@ -2,5 +2,5 @@
 
 pub(crate) mod client;
 pub(crate) mod http;
-mod io;
+pub(crate) mod io;
 pub(crate) mod listener;

@@ -11,6 +11,8 @@ mod receiver;
 mod seen;
 #[cfg(feature = "net")]
 mod udp;
+#[cfg(feature = "net")]
+mod websocket;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -23,6 +25,8 @@ pub use http::Http;
 pub use inbox::{Inbox, InboxFull, Incoming, Slot};
 #[cfg(feature = "net")]
 pub use udp::Udp;
+#[cfg(feature = "net")]
+pub use websocket::WebSocket;
 
 use crate::address::{Address, Entry, Protocol};
 use crate::message::Message;

@@ -1,0 +1,251 @@
+//! The listening end: upgrades taken, frames read, each message confirmed once it is in the inbox.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming as Body};
+use hyper::header::{
+    ALLOW, CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpListener;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+use tokio_tungstenite::tungstenite::{Error, Message as Frame, Utf8Bytes, error::ProtocolError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug, debug_span};
+
+use super::super::receiver::{HEALTH, Heard, Receiver, health};
+use super::{PATHS, config, has_token};
+use crate::codec::CodecError;
+use crate::codec::talk::{SUBPROTOCOL, encode_ack};
+use crate::limits::Limits;
+use crate::message::MessageId;
+use crate::net::http::{self, Answer, Handler, Problem, Upgrade, Upgraded, check_head, linger};
+use crate::net::io::Io;
+use crate::transport::Inbox;
+
+/// Listens until the inbox is dropped, then lets every connection close for [`Limits::grace`].
+pub(super) async fn serve(listener: TcpListener, inbox: Inbox, limits: Arc<Limits>) {
+    let stop = inbox.stopped().clone();
+    let receiver = Arc::new(Receiver::new(inbox, limits.clone()));
+    let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
+    let handler = Listening { receiver, tasks: tasks.clone(), stop: stop.clone(), ended: ended.clone() };
+    http::serve(listener, handler, limits.clone(), stop).await;
+    tasks.close();
+    if tokio::time::timeout(limits.grace, tasks.wait()).await.is_err() {
+        ended.cancel();
+        tasks.wait().await;
+    }
+}
+
+/// Answers requests of one listener.
+#[derive(Clone, Debug)]
+struct Listening {
+    receiver: Arc<Receiver>,
+    /// Connections that left HTTP.
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// Fires when they have had their time to close.
+    ended: CancellationToken,
+}
+
+impl Handler for Listening {
+    async fn handle(&self, request: Request<Body>, from: SocketAddr) -> Answer {
+        self.answer(request, from).unwrap_or_else(Answer::from)
+    }
+}
+
+impl Listening {
+    fn answer(&self, request: Request<Body>, from: SocketAddr) -> Result<Answer, Problem> {
+        let (head, body) = request.into_parts();
+        check_head(&head, self.receiver.limits())?;
+        match head.uri.path() {
+            HEALTH => return health(&head),
+            path if !PATHS.contains(&path) => {
+                return Err(Problem::new(StatusCode::NOT_FOUND, "messages go to a WebSocket at /v1/ws/message"));
+            }
+            _ => {}
+        }
+        if head.method != Method::GET {
+            let detail = "a WebSocket is opened with GET";
+            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).with(ALLOW, "GET"));
+        }
+        let (accept, v2) = check_upgrade(&head.headers)?;
+        if !body.is_end_stream() {
+            return Err(Problem::bad("an upgrade has no body").with(CONNECTION, "close"));
+        }
+        let upgrade = Upgrade::of(&mut Request::from_parts(head, body));
+        let work = converse(upgrade, self.receiver.clone(), v2, self.stop.clone());
+        let ended = self.ended.clone();
+        let work = async move { ended.run_until_cancelled(work).await };
+        self.tasks.spawn(work.instrument(debug_span!("websocket", %from)));
+        Ok(switching(&accept, v2))
+    }
+}
+
+/// What RFC 6455, section 4.2.1, asks of an upgrade: the answer to its key, and whether version 2 is offered.
+fn check_upgrade(headers: &HeaderMap) -> Result<(HeaderValue, bool), Problem> {
+    if !has_token(headers, &CONNECTION, "upgrade") || !has_token(headers, &UPGRADE, "websocket") {
+        let detail = "only WebSocket is spoken here: send 'Connection: Upgrade' and 'Upgrade: websocket'";
+        return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, detail)
+            .with(UPGRADE, "websocket")
+            .with(CONNECTION, "upgrade"));
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let detail = "the WebSocket version here is 13";
+        return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, detail)
+            .with(SEC_WEBSOCKET_VERSION, "13")
+            .with(UPGRADE, "websocket")
+            .with(CONNECTION, "upgrade"));
+    }
+    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+    let key = match (keys.next(), keys.next()) {
+        (Some(key), None) if BASE64_STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16) => key,
+        _ => return Err(Problem::bad("Sec-WebSocket-Key must be 16 bytes in base64, once")),
+    };
+    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
+        .map_err(|_| Problem::bad("Sec-WebSocket-Key must be 16 bytes in base64, once"))?;
+    Ok((accept, has_token(headers, &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)))
+}
+
+fn switching(accept: &HeaderValue, v2: bool) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::new()));
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = answer.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept.clone());
+    if v2 {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    answer
+}
+
+/// Reads messages from one connection until either end closes.
+async fn converse(upgrade: Upgrade, receiver: Arc<Receiver>, v2: bool, stop: CancellationToken) {
+    let Some(Upgraded { io, read, place }) = upgrade.wait().await else { return };
+    // Nothing is sent to a silent peer, so only the system finds out that it is gone.
+    let _ = SockRef::from(io.socket()).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    let config = config(receiver.limits());
+    let mut socket = WebSocketStream::from_partially_read(io, read.to_vec(), Role::Server, Some(config)).await;
+    drop(read);
+    let reading = read_messages(&mut socket, &receiver, v2);
+    let close =
+        stop.run_until_cancelled(Box::pin(reading)).await.unwrap_or(Close::With(CloseCode::Away, String::new()));
+    debug!(?close, "the connection ends");
+    if let Close::With(code, reason) = close {
+        finish(socket, code, &reason, receiver.limits()).await;
+    }
+    drop(place);
+}
+
+/// Why reading ended.
+#[derive(Debug)]
+enum Close {
+    /// There is nobody left to tell.
+    Gone,
+    /// The peer is told.
+    With(CloseCode, String),
+}
+
+async fn read_messages(socket: &mut WebSocketStream<Io>, receiver: &Receiver, v2: bool) -> Close {
+    let mut unflushed = false;
+    loop {
+        // Answers leave in one write when nothing more is there to read.
+        let frame = match socket.next().now_or_never() {
+            Some(frame) => frame,
+            None if unflushed => {
+                unflushed = false;
+                if socket.flush().await.is_err() {
+                    return Close::Gone;
+                }
+                continue;
+            }
+            None => socket.next().await,
+        };
+        let text = match frame {
+            Some(Ok(Frame::Text(text))) => text,
+            Some(Ok(Frame::Binary(_))) => {
+                return Close::With(CloseCode::Unsupported, "messages are text frames".into());
+            }
+            Some(Ok(_)) => continue,
+            Some(Err(error)) => return close_for(&error),
+            None => return Close::Gone,
+        };
+        let heard = match receiver.take(text.as_bytes()) {
+            Ok(Heard::Taken(id)) => Ok(id),
+            Ok(Heard::Full(message)) => {
+                // What is confirmed already must not wait for the program.
+                if unflushed && socket.flush().await.is_err() {
+                    return Close::Gone;
+                }
+                receiver.take_when_free(message).await
+            }
+            Err(error) => return Close::With(close_code(&error), error.to_string()),
+        };
+        let Ok(id) = heard else { return Close::With(CloseCode::Away, String::new()) };
+        if socket.feed(confirmation(id.filter(|_| v2))).await.is_err() {
+            return Close::Gone;
+        }
+        unflushed = true;
+    }
+}
+
+fn confirmation(id: Option<MessageId>) -> Frame {
+    let Some(id) = id else { return Frame::Text(Utf8Bytes::from_static("OK")) };
+    let mut ack = Vec::with_capacity(id.as_str().len() + 10);
+    encode_ack(&id, &mut ack);
+    Frame::Text(String::from_utf8(ack).unwrap_or_default().into())
+}
+
+fn close_for(error: &Error) -> Close {
+    let code = match error {
+        Error::Utf8(_) => CloseCode::Invalid,
+        Error::Capacity(_) => CloseCode::Size,
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return Close::Gone,
+        Error::Protocol(_) => CloseCode::Protocol,
+        _ => return Close::Gone,
+    };
+    Close::With(code, error.to_string())
+}
+
+fn close_code(error: &CodecError) -> CloseCode {
+    match error {
+        CodecError::Syntax(_) => CloseCode::Invalid,
+        CodecError::TooLong { .. } => CloseCode::Size,
+        CodecError::Shape(_) | CodecError::Value { .. } => CloseCode::Policy,
+    }
+}
+
+/// Says why, and reads on until the peer has heard it: unread bytes would reset the connection under the answer.
+async fn finish(mut socket: WebSocketStream<Io>, code: CloseCode, reason: &str, limits: &Limits) {
+    let frame = CloseFrame { code, reason: shorten(reason).into() };
+    let farewell = async {
+        if socket.close(Some(frame)).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    let _ = tokio::time::timeout(limits.grace, farewell).await;
+    linger(socket.get_ref().socket()).await;
+}
+
+/// A reason has at most 123 bytes (RFC 6455, section 5.5).
+fn shorten(reason: &str) -> &str {
+    let fits = reason.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= 123);
+    &reason[..fits.last().unwrap_or(0)]
+}
+
+/// Silence after which the system asks whether the other end is there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
