@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::name::UserName;
 use crate::registry::{RegistryClient, RegistryError};
 use crate::secret::Secret;
-use crate::transport::{Http, Incoming, Transport, Udp};
+use crate::transport::{Http, Incoming, Transport, Udp, WebSocket};
 
 /// Describes a peer; [`PeerBuilder::start`] runs it.
 #[must_use]
@@ -109,8 +109,11 @@ impl PeerBuilder {
     /// When the future is dropped the peer may be left registered until its lease ends; nothing else remains.
     pub async fn start(self) -> Result<(Peer, Events), PeerError> {
         let limits = &self.limits;
-        let defaults: [Arc<dyn Transport>; 2] =
-            [Arc::new(Http::with_limits(limits)), Arc::new(Udp::with_limits(limits))];
+        let defaults: [Arc<dyn Transport>; 3] = [
+            Arc::new(Http::with_limits(limits)),
+            Arc::new(WebSocket::with_limits(limits)),
+            Arc::new(Udp::with_limits(limits)),
+        ];
         let transports: BTreeMap<_, _> =
             defaults.into_iter().chain(self.plugged).map(|transport| (transport.protocol(), transport)).collect();
 
