@@ -1,6 +1,7 @@
 //! What several integration tests share.
 
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test takes its part")]
 
-pub(crate) mod fake_http;
-pub(crate) mod raw;
+pub mod fake_http;
+pub mod raw;
+pub mod registry;
