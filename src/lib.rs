@@ -69,6 +69,8 @@ pub mod peer;
 pub mod registry;
 pub mod secret;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod text;
 pub mod transport;
 

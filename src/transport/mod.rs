@@ -2,6 +2,8 @@
 
 #[cfg(feature = "net")]
 mod checks;
+#[cfg(feature = "testing")]
+pub mod contract;
 #[cfg(feature = "net")]
 mod http;
 mod inbox;
@@ -121,7 +123,7 @@ impl TransportError {
 
 /// A way to carry one message to one peer, and to hear what peers send.
 ///
-/// Implement it to plug an own protocol into a peer; `transport::contract` (feature `testing`) holds the suite that every
+/// Implement it to plug an own protocol into a peer; [`contract`] (feature `testing`) holds the suite that every
 /// transport passes.
 ///
 /// # Ordering

@@ -1,0 +1,3 @@
+//! The contract suites for whoever writes an own transport: what this crate's own pass, yours pass too.
+
+pub use crate::transport::contract as transport;
