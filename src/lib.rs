@@ -71,6 +71,8 @@ pub mod secret;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "terminal")]
+pub mod terminal;
 pub mod text;
 pub mod transport;
 

@@ -1,0 +1,290 @@
+//! Command lines: one normaliser in front of `argh`, so that `--key=value`, `-h`, `--version`, `--listen_host` and
+//! the two-letter options of older programs work, and a usage error ends with exit code 2.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs, Optionality};
+
+use crate::text::SafeText;
+
+/// Another spelling of an option: what is typed (`-lh`, `--ip`), and the option it means (`--listen-host`).
+pub type Alias = (&'static str, &'static str);
+
+/// Why a program ends before it began.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Exit {
+    /// `--help` or `--version`: the text goes to stdout, the exit code is 0.
+    Asked(String),
+    /// An option or a setting is wrong: the text says which, where it came from and what would be right. It goes to
+    /// stderr with a hint at `--help`, the exit code is 2.
+    Usage(String),
+}
+
+impl Exit {
+    /// A usage error.
+    pub fn usage(text: impl fmt::Display) -> Self {
+        Self::Usage(text.to_string())
+    }
+
+    /// Prints the text where it belongs and gives the exit code.
+    #[must_use]
+    pub fn print(&self, program: &str) -> ExitCode {
+        // A closed stdout or stderr leaves nobody to tell.
+        match self {
+            Self::Asked(text) => {
+                let _ = writeln!(io::stdout(), "{}", text.trim_end());
+                ExitCode::SUCCESS
+            }
+            Self::Usage(text) => {
+                let text = SafeText(text.trim_end());
+                let _ = writeln!(io::stderr(), "{program}: {text}\nTry '{program} --help'.");
+                ExitCode::from(USAGE)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Asked(text) | Self::Usage(text)) = self;
+        f.write_str(text)
+    }
+}
+
+/// The program's arguments as text, without its name.
+///
+/// # Errors
+/// [`Exit::Usage`] when one is not UTF-8.
+pub fn arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, Exit> {
+    let as_text = |argument: OsString| {
+        argument.into_string().map_err(|a| Exit::usage(format_args!("the argument {a:?} is not UTF-8")))
+    };
+    arguments.into_iter().skip(1).map(as_text).collect()
+}
+
+/// Reads a command line (without the program's name) into `T`.
+///
+/// Beyond what `argh` knows: `--key=value`; `_` for `-` in long options; `-h`; `-V` and `--version`; `aliases`; a
+/// suggestion for a misspelt option. A value that begins with `-` must be written `--key=-value`.
+///
+/// # Errors
+/// [`Exit::Asked`] for help and version, [`Exit::Usage`] for anything that `T` does not take.
+pub fn parse<T: FromArgs + ArgsInfo>(
+    program: &str,
+    version: &str,
+    arguments: &[String],
+    aliases: &[Alias],
+) -> Result<T, Exit> {
+    let line = match normalise(T::get_args_info().flags, arguments, aliases)? {
+        Line::Help => vec!["--help".to_owned()],
+        Line::Version => return Err(Exit::Asked(format!("{program} {version}"))),
+        Line::Arguments(line) => line,
+    };
+    let line: Vec<&str> = line.iter().map(String::as_str).collect();
+    T::from_args(&[program], &line).map_err(|early| match early.status {
+        Ok(()) => Exit::Asked(early.output),
+        Err(()) => Exit::Usage(early.output.split_whitespace().collect::<Vec<_>>().join(" ")),
+    })
+}
+
+/// A command line in the one notation that `argh` takes.
+#[derive(Debug, Eq, PartialEq)]
+enum Line {
+    Help,
+    Version,
+    Arguments(Vec<String>),
+}
+
+fn normalise(flags: &[FlagInfo<'_>], arguments: &[String], aliases: &[Alias]) -> Result<Line, Exit> {
+    let mut line = Vec::with_capacity(arguments.len());
+    let mut given: Vec<&str> = Vec::new();
+    let mut rest = arguments.iter().peekable();
+    while let Some(argument) = rest.next() {
+        if argument == "--" {
+            line.push(argument.clone());
+            line.extend(rest.cloned());
+            break;
+        }
+        if !argument.starts_with('-') || argument == "-" {
+            line.push(argument.clone());
+            continue;
+        }
+        let (typed, value) = match argument.split_once('=') {
+            Some((typed, value)) => (typed, Some(value.to_owned())),
+            None => (argument.as_str(), None),
+        };
+        match typed {
+            "-h" | "--help" => return Ok(Line::Help),
+            "-V" | "--version" => return Ok(Line::Version),
+            _ => {}
+        }
+        let flag = find(flags, typed, aliases).ok_or_else(|| unknown(flags, typed))?;
+        if given.contains(&flag.long) && flag.optionality != Optionality::Repeating {
+            return Err(Exit::usage(format_args!("{} is given twice", flag.long)));
+        }
+        given.push(flag.long);
+        line.push(flag.long.to_owned());
+        match (&flag.kind, value) {
+            (FlagInfoKind::Switch, None) => {}
+            (FlagInfoKind::Switch, Some(_)) => {
+                return Err(Exit::usage(format_args!("{typed} takes no value")));
+            }
+            (FlagInfoKind::Option { .. }, Some(value)) => line.push(value),
+            (FlagInfoKind::Option { .. }, None) => {
+                let value = rest.next_if(|value| !value.starts_with('-') || *value == "-");
+                line.push(value.cloned().ok_or_else(|| Exit::usage(format_args!("{typed} needs a value")))?);
+            }
+        }
+    }
+    Ok(Line::Arguments(line))
+}
+
+fn find<'a>(flags: &'a [FlagInfo<'a>], typed: &str, aliases: &[Alias]) -> Option<&'a FlagInfo<'a>> {
+    let meant = aliases.iter().find(|(alias, _)| *alias == typed).map_or(typed, |(_, long)| long);
+    let dashed = meant.replace('_', "-");
+    let short = meant.strip_prefix('-').and_then(|rest| {
+        let mut characters = rest.chars();
+        characters.next().filter(|_| characters.next().is_none())
+    });
+    flags.iter().find(|flag| flag.long == dashed || (short.is_some() && flag.short == short))
+}
+
+fn unknown(flags: &[FlagInfo<'_>], typed: &str) -> Exit {
+    let near = flags.iter().map(|flag| (distance(flag.long, typed), flag.long)).min();
+    match near {
+        Some((steps, long)) if steps <= MISSPELT => {
+            Exit::usage(format_args!("unknown option {typed}; did you mean {long}?"))
+        }
+        _ => Exit::usage(format_args!("unknown option {typed}")),
+    }
+}
+
+/// How many letters must be added, dropped or changed to get from one word to the other (Levenshtein).
+fn distance(one: &str, two: &str) -> usize {
+    let two: Vec<char> = two.chars().collect();
+    let mut row: Vec<usize> = (0..=two.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in two.iter().enumerate() {
+            let changed = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[two.len()]
+}
+
+/// The exit code of a usage error, as shells and most programs have it.
+const USAGE: u8 = 2;
+/// How many letters off a word may be to be suggested.
+const MISSPELT: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Listens.
+    #[derive(ArgsInfo, Debug, FromArgs, PartialEq)]
+    struct Options {
+        /// where to listen
+        #[argh(option, short = 'l')]
+        listen_host: Option<String>,
+        /// the port
+        #[argh(option, default = "80")]
+        port: u16,
+        /// peers
+        #[argh(option)]
+        peer: Vec<String>,
+        /// says more
+        #[argh(switch, short = 'v')]
+        verbose: bool,
+    }
+
+    const ALIASES: &[Alias] = &[("-lh", "--listen-host"), ("--ip", "--listen-host")];
+
+    fn read(line: &str) -> Result<Options, Exit> {
+        let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        parse("prog", "1.2.3", &arguments, ALIASES)
+    }
+
+    fn usage(line: &str) -> String {
+        match read(line) {
+            Err(Exit::Usage(text)) => text,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_an_option_means_the_same() {
+        let host = Some("h".to_owned());
+        for line in [
+            "--listen-host h",
+            "--listen-host=h",
+            "--listen_host h",
+            "--listen_host=h",
+            "-l h",
+            "-l=h",
+            "-lh h",
+            "-lh=h",
+            "--ip=h",
+        ] {
+            assert_eq!(read(line).unwrap().listen_host, host, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_value_after_the_equals_sign_is_taken_as_it_is() {
+        assert_eq!(read("--listen-host=--port=1").unwrap().listen_host.unwrap(), "--port=1");
+        assert_eq!(read("--listen-host=").unwrap().listen_host.unwrap(), "");
+        assert_eq!(read("--listen-host -").unwrap().listen_host.unwrap(), "-");
+    }
+
+    #[test]
+    fn repeating_options_repeat_and_others_do_not() {
+        assert_eq!(read("--peer a --peer=b").unwrap().peer, ["a", "b"]);
+        assert_eq!(usage("--ip=a -lh b"), "--listen-host is given twice");
+        assert!(read("-v").unwrap().verbose);
+    }
+
+    #[test]
+    fn mistakes_are_told_apart() {
+        assert_eq!(usage("--prot=1"), "unknown option --prot; did you mean --port?");
+        assert_eq!(usage("-x"), "unknown option -x");
+        assert_eq!(usage("--port"), "--port needs a value");
+        assert_eq!(usage("--port --verbose"), "--port needs a value");
+        assert_eq!(usage("--verbose=yes"), "--verbose takes no value");
+        assert!(usage("--port=x").contains("--port"), "{}", usage("--port=x"));
+        assert!(usage("surplus").contains("surplus"));
+    }
+
+    #[test]
+    fn help_and_version_win_over_what_follows() {
+        for line in ["-h", "--help", "--port 1 -h --nonsense"] {
+            let Err(Exit::Asked(text)) = read(line) else { panic!("{line}") };
+            assert!(text.contains("Usage: prog") && text.contains("--listen-host"), "{text}");
+        }
+        for line in ["-V", "--version"] {
+            assert_eq!(read(line), Err(Exit::Asked("prog 1.2.3".into())));
+        }
+    }
+
+    #[test]
+    fn after_two_dashes_nothing_is_an_option() {
+        assert!(usage("-- -h").contains("-h"));
+    }
+
+    #[test]
+    fn arguments_must_be_utf_8() {
+        assert_eq!(arguments(["prog".into(), "a".into()]), Ok(vec!["a".to_owned()]));
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStringExt;
+            let bad = OsString::from_vec(vec![b'a', 0xff]);
+            assert!(matches!(arguments(["prog".into(), bad]), Err(Exit::Usage(_))));
+        }
+    }
+}
