@@ -2,5 +2,19 @@
 //!
 //! Only here and in the binaries are arguments and the environment read, signals handled and lines printed.
 
+mod client;
+mod commands;
+mod input;
+mod line;
 pub mod options;
+mod outbox;
+mod plain;
+mod screen;
+mod secrets;
+mod session;
 pub mod settings;
+mod signals;
+mod start;
+
+pub use client::ClientOptions;
+pub use start::run;

@@ -1,0 +1,72 @@
+//! Input and output when stdin or stdout is no terminal: lines from a pipe, lines into a pipe.
+
+use std::io::{self, BufRead, Read, Write};
+
+use super::input::Typed;
+use super::screen::Shown;
+
+/// Prints output to stdout and errors to stderr, each line at once.
+pub(super) fn print(shown: Shown) -> io::Result<()> {
+    match shown {
+        Shown::Out(text) => {
+            let mut out = io::stdout().lock();
+            writeln!(out, "{text}")?;
+            out.flush()
+        }
+        Shown::Err(text) => writeln!(io::stderr().lock(), "{text}"),
+    }
+}
+
+/// Reads the next line of stdin.
+pub(super) fn read() -> Typed {
+    read_line(&mut io::stdin().lock())
+}
+
+fn read_line(from: &mut impl BufRead) -> Typed {
+    let mut line = Vec::new();
+    match from.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line) {
+        Ok(0) => return Typed::End,
+        Ok(_) => {}
+        Err(error) => return Typed::Bad(format!("cannot read the input: {error}")),
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+    } else if line.len() as u64 == LONGEST_LINE {
+        // The rest is no line of its own.
+        let _ = from.skip_until(b'\n');
+        return Typed::Bad(format!("a line has more than {LONGEST_LINE} bytes"));
+    }
+    String::from_utf8(line).map_or_else(|_| Typed::Bad("a line is not UTF-8".into()), Typed::Line)
+}
+
+/// The longest line read, in bytes. 1 MiB: far past any text that a peer takes; it bounds what a broken pipe costs.
+const LONGEST_LINE: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_in_either_way_or_with_the_input() {
+        let mut from: &[u8] = b"one\ntwo\r\n\nlast";
+        let line = |text: &str| Typed::Line(text.into());
+        assert_eq!(read_line(&mut from), line("one"));
+        assert_eq!(read_line(&mut from), line("two"));
+        assert_eq!(read_line(&mut from), line(""));
+        assert_eq!(read_line(&mut from), line("last"));
+        assert_eq!(read_line(&mut from), Typed::End);
+    }
+
+    #[test]
+    fn a_bad_line_costs_only_itself() {
+        let mut bytes = vec![b'x'; LONGEST_LINE as usize + 5];
+        bytes.extend_from_slice(b"\n\xff\nnext\n");
+        let mut from = bytes.as_slice();
+        assert!(matches!(read_line(&mut from), Typed::Bad(reason) if reason.contains("more than")));
+        assert!(matches!(read_line(&mut from), Typed::Bad(reason) if reason.contains("UTF-8")));
+        assert_eq!(read_line(&mut from), Typed::Line("next".into()));
+    }
+}

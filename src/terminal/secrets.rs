@@ -1,0 +1,166 @@
+//! One secret per registry and name, kept in a private file so that the next start is known as the same user.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::name::UserName;
+use crate::secret::Secret;
+
+/// A secret, and the lock that keeps a second client from using it at the same time.
+#[derive(Debug)]
+pub(super) struct KeptSecret {
+    pub(super) secret: Secret,
+    /// Held as long as this lives; `None` when another client holds it, and the secret is a fresh one.
+    lock: Option<File>,
+}
+
+impl KeptSecret {
+    /// The secret for this registry and name; a fresh one, kept nowhere, when another client runs under that name.
+    ///
+    /// `directory` is made, readable by its owner only, if it is missing.
+    ///
+    /// # Errors
+    /// When the files cannot be made, read or locked.
+    pub(super) fn take(directory: &Path, registry: &str, name: &UserName) -> io::Result<Self> {
+        private_directory(directory)?;
+        // The file's name comes from a hash, never from what somebody typed.
+        let id = blake3::hash(format!("{registry}\n{name}").as_bytes()).to_hex();
+        // The lock is a file of its own: the secret's is replaced as a whole, and a lock would stay with the old one.
+        let lock = private_file(&directory.join(format!("{id}.lock")))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(Self { secret: Secret::random(), lock: None }),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let path = directory.join(format!("{id}.secret"));
+        let secret = match fs::read_to_string(&path) {
+            Ok(text) => Secret::new(text.trim_end()).ok(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let secret = match secret {
+            Some(secret) => secret,
+            None => {
+                let secret = Secret::random();
+                write_whole(directory, &path, &format!("{}\n", secret.reveal()))?;
+                secret
+            }
+        };
+        Ok(Self { secret, lock: Some(lock) })
+    }
+
+    /// Whether another client runs under this name.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.lock.is_none()
+    }
+}
+
+/// Makes a directory that only its owner can look into.
+pub(super) fn private_directory(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    builder.create(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Opens a file that only its owner can read, making it if it is missing.
+pub(super) fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(path)
+}
+
+/// Writes a private file so that it is there whole or not at all, also after a power cut. The caller holds the lock.
+fn write_whole(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let draft: PathBuf = path.with_extension("draft");
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = private_file(&draft)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    #[cfg(unix)]
+    File::open(directory)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = directory;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(directory: &Path, registry: &str, name: &str) -> KeptSecret {
+        KeptSecret::take(directory, registry, &UserName::new(name).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_next_start_has_the_same_secret_and_others_have_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path().join("talk/client");
+        let first = take(&directory, "http://a", "ann").secret.hash();
+        assert_eq!(take(&directory, "http://a", "ann").secret.hash(), first);
+        assert_ne!(take(&directory, "http://a", "bob").secret.hash(), first);
+        assert_ne!(take(&directory, "http://b", "ann").secret.hash(), first);
+    }
+
+    #[test]
+    fn a_second_client_of_a_name_gets_a_fresh_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = take(directory.path(), "http://a", "ann");
+        let second = take(directory.path(), "http://a", "ann");
+        assert!(!first.is_in_use() && second.is_in_use());
+        assert_ne!(first.secret.hash(), second.secret.hash());
+        let kept = first.secret.hash();
+        drop((first, second));
+        assert_eq!(take(directory.path(), "http://a", "ann").secret.hash(), kept);
+    }
+
+    #[test]
+    fn a_damaged_secret_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(take(directory.path(), "http://a", "ann"));
+        let secret = |entry: &fs::DirEntry| entry.path().extension().is_some_and(|e| e == "secret");
+        let file = fs::read_dir(directory.path()).unwrap().map(Result::unwrap).find(secret).unwrap().path();
+        fs::write(&file, "a b\0").unwrap();
+        let fresh = take(directory.path(), "http://a", "ann").secret.hash();
+        assert_eq!(take(directory.path(), "http://a", "ann").secret.hash(), fresh);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_can_read_the_files_and_no_name_shows_in_them() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path().join("client");
+        drop(take(&directory, "http://registry", "...ann"));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&directory), 0o700);
+        let mut files = 0;
+        for file in fs::read_dir(&directory).unwrap() {
+            let file = file.unwrap();
+            assert_eq!(mode(&file.path()), 0o600);
+            assert!(!file.file_name().to_string_lossy().contains("ann"));
+            files += 1;
+        }
+        assert_eq!(files, 2);
+    }
+}
