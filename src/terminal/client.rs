@@ -155,8 +155,7 @@ impl ClientOptions {
         let in_use = kept.as_ref().is_ok_and(KeptSecret::is_in_use);
         let (peer, events) = started.map_err(|error| advice(&error, in_use))?;
         let place = peer.entry().map(|entry| entry.address.to_string()).unwrap_or_default();
-        let base = self.registry.base();
-        let greeting = format!("you are {} at {place}; registry {base}; :help shows the commands", self.name);
+        let greeting = format!("you are {} at {place}; :help shows the commands", self.name);
         let history = kept.is_ok().then(|| self.data.as_ref().map(|data| data.join("history"))).flatten();
         let restore = Restore::new();
         let ended = session::run(peer, events, &greeting, style, history, self.look.person, &mut signals).await;

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -47,9 +47,14 @@ pub(super) async fn run(
     signals: &mut Signals,
 ) -> io::Result<Ended> {
     let gate = Gate::new();
+    let heard = Heard::default();
     let (input, screen) = if person {
-        let known = peer.clone();
-        let names: Names = Arc::new(move || known.users().keys().map(|name| name.as_str().to_owned()).collect());
+        let (known, heard) = (peer.clone(), heard.clone());
+        let names: Names = Arc::new(move || {
+            let mut names = heard.names();
+            names.extend(known.users().keys().cloned());
+            names.iter().map(|name| name.as_str().to_owned()).collect()
+        });
         let mut line = Line::open(names, history, gate.clone()).map_err(io::Error::other)?;
         let screen = Screen::new(style, line.printer().map_err(io::Error::other)?)?;
         (Input::new(move |prompt| line.read(prompt))?, screen)
@@ -65,6 +70,7 @@ pub(super) async fn run(
         person,
         selected: None,
         unconfirmed: BTreeSet::new(),
+        heard,
         registry_lost: false,
         failed: false,
     };
@@ -93,6 +99,7 @@ struct Session {
     selected: Option<UserName>,
     /// Who was said not to confirm.
     unconfirmed: BTreeSet<UserName>,
+    heard: Heard,
     registry_lost: bool,
     failed: bool,
 }
@@ -269,6 +276,7 @@ impl Session {
     async fn hear(&mut self, event: Event) -> Result<(), Closed> {
         match event {
             Event::Message(message) => {
+                self.heard.add(&message.from);
                 let shown = self.screen.style().message(&message.from, &message.text);
                 self.screen.show(shown).await?;
             }
@@ -316,6 +324,24 @@ impl Session {
     }
 }
 
+/// Who wrote lately: their names are completed also before the registry's list is fetched again.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<BTreeSet<UserName>>>);
+
+impl Heard {
+    fn add(&self, name: &UserName) {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Names in messages are claims, so a stranger could send any number of them.
+        if names.len() < HEARD {
+            names.insert(name.clone());
+        }
+    }
+
+    fn names(&self) -> BTreeSet<UserName> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 async fn finished(work: &mut Option<Work>) -> Done {
     match work {
         Some(work) => work.await,
@@ -323,6 +349,8 @@ async fn finished(work: &mut Option<Work>) -> Done {
     }
 }
 
+/// Senders whose names are remembered for completion; later ones are completed when the registry lists them.
+const HEARD: usize = 256;
 /// How long the prompt waits for a command that asks the registry.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// How long the end waits for messages under way: as long as a UDP peer is tried for, and a little more.
