@@ -69,10 +69,10 @@ pub mod peer;
 pub mod registry;
 pub mod secret;
 pub mod store;
-#[cfg(feature = "testing")]
-pub mod testing;
 #[cfg(feature = "terminal")]
 pub mod terminal;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod text;
 pub mod transport;
 
