@@ -1,4 +1,5 @@
 //! A registry's put and get, by store.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};

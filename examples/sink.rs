@@ -6,6 +6,8 @@
 //!
 //! Each option takes a port on 127.0.0.1; port 0 lets the system choose. One line per transport says where it listens.
 
+#![allow(clippy::print_stdout)]
+
 use std::error::Error;
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! The peer engine against a real registry and real sockets.
 #![cfg(feature = "net")]
+#![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Every store passes the public contract suite.
 #![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used)]
 
 use talk::store::MemoryRegistry;
 use talk::store::contract::registry_contract;

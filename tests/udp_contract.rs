@@ -1,5 +1,6 @@
 //! The UDP transport passes the suite of all transports, towards both versions of peers and over both families.
 #![cfg(feature = "net")]
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 
