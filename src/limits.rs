@@ -26,6 +26,8 @@ pub struct Limits {
     /// Connections from one remote address. 256, which spares a large office behind one address; loopback is exempt.
     /// One more is answered 429 and closed.
     pub connections_per_address: usize,
+    /// Whether loopback connections are not counted. True; false where a proxy on this machine passes strangers on.
+    pub loopback_exempt: bool,
     /// Time for a request head to arrive, from the first silence on; also for an upgrade. 10 s. Then 408 and a close.
     pub head_timeout: Duration,
     /// Time for a request body to arrive. 30 s. Then 408 and a close.
@@ -68,6 +70,7 @@ impl Default for Limits {
             uri: 8 * 1024,
             http_response: 32 * 1024 * 1024,
             connections_per_address: 256,
+            loopback_exempt: true,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),

@@ -43,7 +43,7 @@ pub(crate) trait Handler: Clone + Send + Sync + 'static {
 ///
 /// Upgraded connections are the handler's own to end.
 pub(crate) async fn serve<H: Handler>(listener: TcpListener, handler: H, limits: Arc<Limits>, stop: CancellationToken) {
-    let connections = Connections::new(limits.connections_per_address);
+    let connections = Connections::new(limits.connections_per_address).exempting_loopback(limits.loopback_exempt);
     let tasks = TaskTracker::new();
     let ended = CancellationToken::new();
     // Whoever drops this future cuts the connections too.
@@ -123,8 +123,15 @@ async fn serve_connection<H: Handler>(
     }
     if let Err(error) = result {
         debug!(%error, "the connection ended early");
-        if error.is_timeout() && shared.heard.load(Ordering::Relaxed) {
-            say(&shared.stream, Problem::new(StatusCode::REQUEST_TIMEOUT, "the request head did not arrive in time"));
+        // Whatever came last has not been answered.
+        if shared.heard.load(Ordering::Relaxed) {
+            if error.is_timeout() {
+                let detail = "the request head did not arrive in time";
+                say(&shared.stream, Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+            } else if error.is_parse() {
+                // hyper leaves the preface of HTTP/2 unanswered.
+                say(&shared.stream, Problem::bad("only HTTP/1.1 is spoken here"));
+            }
         }
     }
     linger(&shared.stream).await;

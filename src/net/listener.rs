@@ -43,10 +43,11 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// Connections per remote address. Loopback is exempt. Cloning shares the count.
+/// Connections per remote address. Loopback is exempt unless it is told to be counted. Cloning shares the count.
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
     limit: usize,
+    loopback_exempt: bool,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
@@ -58,12 +59,17 @@ pub(crate) struct Place {
 
 impl Connections {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, open: Arc::default() }
+        Self { limit, loopback_exempt: true, open: Arc::default() }
+    }
+
+    pub(crate) fn exempting_loopback(mut self, exempt: bool) -> Self {
+        self.loopback_exempt = exempt;
+        self
     }
 
     /// A place for one more connection from `ip`, or `None` over the limit.
     pub(crate) fn enter(&self, ip: IpAddr) -> Option<Place> {
-        if ip.is_loopback() {
+        if self.loopback_exempt && ip.is_loopback() {
             return Some(Place { counted: None });
         }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

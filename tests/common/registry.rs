@@ -13,6 +13,7 @@ use talk::registry::{Registry, service};
 use talk::store::{MemoryRegistry, RegistryStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -91,7 +92,9 @@ pub const ACCEPT_V2: (&str, &str) = ("accept", "application/vnd.talk.v2+json, ap
 
 /// A connection that sends bytes as they are.
 pub struct Client {
-    stream: TcpStream,
+    incoming: OwnedReadHalf,
+    /// `None` after a split.
+    outgoing: Option<OwnedWriteHalf>,
     read: Vec<u8>,
 }
 
@@ -128,17 +131,24 @@ impl Client {
     pub async fn connect(at: SocketAddr) -> Self {
         let stream = timeout(PATIENCE, TcpStream::connect(at)).await.unwrap().unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, read: Vec::new() }
+        let (incoming, outgoing) = stream.into_split();
+        Self { incoming, outgoing: Some(outgoing), read: Vec::new() }
+    }
+
+    /// The same connection for reading, and its other direction for writing.
+    pub fn split(mut self) -> (Self, OwnedWriteHalf) {
+        let outgoing = self.outgoing.take().unwrap();
+        (self, outgoing)
     }
 
     /// The rest of a request may find the connection closed; what counts is the answer.
     pub async fn send(&mut self, bytes: &[u8]) {
-        let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the registry reads");
+        let _ = timeout(PATIENCE, self.outgoing.as_mut().unwrap().write_all(bytes)).await.expect("the registry reads");
     }
 
     /// Says that nothing more will be sent.
     pub async fn finish(&mut self) {
-        let _ = self.stream.shutdown().await;
+        let _ = self.outgoing.as_mut().unwrap().shutdown().await;
     }
 
     pub async fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -185,7 +195,7 @@ impl Client {
     }
 
     async fn more(&mut self) -> bool {
-        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await.expect("an answer in time");
+        let read = timeout(PATIENCE, self.incoming.read_buf(&mut self.read)).await.expect("an answer in time");
         read.is_ok_and(|read| read > 0)
     }
 }
