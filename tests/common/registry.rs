@@ -227,8 +227,12 @@ impl Process {
         Self::spawn(command)
     }
 
-    pub fn spawn(mut command: Command) -> Self {
-        let child = command.env("RUST_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    pub fn spawn(command: Command) -> Self {
+        Self::spawn_logging(command, "warn")
+    }
+
+    pub fn spawn_logging(mut command: Command, level: &str) -> Self {
+        let child = command.env("RUST_LOG", level).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let mut child = child.expect("the registry's binary runs");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
