@@ -1,7 +1,8 @@
 //! The registry: who is where, over REST.
 //!
-//! [`service`] makes a hyper service of any [`RegistryStore`](crate::store::RegistryStore), to be mounted in a program's own server; [`Registry`]
-//! serves one on a socket of its own, with the limits, the upkeep and the stop that a server needs.
+//! [`service`] makes a hyper service of any [`RegistryStore`](crate::store::RegistryStore), to be mounted in a
+//! program's own server; [`Registry`] serves one on a socket of its own, with the limits, the upkeep and the stop that
+//! a server needs. [`RegistryClient`] asks a registry of any make.
 
 mod client;
 mod health;

@@ -216,7 +216,7 @@ fn own_name(name: &str) -> Result<UserName, crate::name::NameError> {
     UserName::new(name)
 }
 
-fn port_or_0(port: &str) -> Result<u16, crate::address::AddressError> {
+pub(super) fn port_or_0(port: &str) -> Result<u16, crate::address::AddressError> {
     if port == "0" { Ok(0) } else { parse_port(port) }
 }
 
@@ -264,7 +264,7 @@ const KEYS: &[&str] = &["name", "registry", "host", "port", "protocol", "public-
 const DEFAULT_REGISTRY: &str = "http://127.0.0.1:8088";
 const DEFAULT_PORT: u16 = 8080;
 /// The exit code of a program that Ctrl-C ended, as shells have it.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,8 @@ mod line;
 pub mod options;
 mod outbox;
 mod plain;
+#[cfg(feature = "sqlite")]
+mod registry;
 mod screen;
 mod secrets;
 mod session;
@@ -17,4 +19,6 @@ mod signals;
 mod start;
 
 pub use client::ClientOptions;
+#[cfg(feature = "sqlite")]
+pub use registry::RegistryOptions;
 pub use start::run;

@@ -9,7 +9,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 #[derive(Debug)]
 pub(super) struct Signals {
     #[cfg(unix)]
-    kinds: [Signal; 3],
+    interrupt: Signal,
+    #[cfg(unix)]
+    terminate: Signal,
+    #[cfg(unix)]
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -17,7 +21,24 @@ impl Signals {
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
-            kinds: [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?],
+            interrupt: signal(SignalKind::interrupt())?,
+            #[cfg(unix)]
+            terminate: signal(SignalKind::terminate())?,
+            #[cfg(unix)]
+            hangup: Some(signal(SignalKind::hangup())?),
+        })
+    }
+
+    /// As [`Signals::listen`], but the loss of the terminal stays what whoever started the server made of it (`nohup`).
+    #[cfg(feature = "sqlite")]
+    pub(super) fn of_a_server() -> io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            interrupt: signal(SignalKind::interrupt())?,
+            #[cfg(unix)]
+            terminate: signal(SignalKind::terminate())?,
+            #[cfg(unix)]
+            hangup: None,
         })
     }
 
@@ -28,11 +49,16 @@ impl Signals {
     pub(super) async fn next(&mut self) {
         #[cfg(unix)]
         {
-            let [interrupt, terminate, hangup] = &mut self.kinds;
+            let hangup = async {
+                match &mut self.hangup {
+                    Some(hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+                _ = hangup => {}
             }
         }
         #[cfg(not(unix))]
