@@ -99,3 +99,22 @@ impl HealthChecks {
 const MOST_FAILURES: u32 = 3;
 /// Probes under way at once.
 const PROBES: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Protocol;
+
+    #[test]
+    fn another_address_starts_the_count_anew() {
+        let name = UserName::new("bob").unwrap();
+        let mut checks = HealthChecks::new(Duration::from_secs(1), Vec::new());
+        let mut failed = |port| {
+            let entry = Entry::acknowledging(Address::loopback(Protocol::UDP, port));
+            checks.count([(name.clone(), entry, false)].into_iter()).len()
+        };
+        assert_eq!([failed(1), failed(1), failed(1)], [0; 3]);
+        assert_eq!([failed(2), failed(2), failed(2), failed(2)], [0, 0, 0, 1]);
+        assert_eq!(failed(2), 0, "who comes back begins anew");
+    }
+}
