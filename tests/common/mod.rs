@@ -3,5 +3,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test takes its part")]
 
 pub mod fake_http;
+pub mod fake_websocket;
 pub mod raw;
+pub mod raw_websocket;
 pub mod registry;
