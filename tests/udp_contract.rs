@@ -2,9 +2,12 @@
 #![cfg(feature = "net")]
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use common::suite::suite;
 use talk::address::{Address, Entry, Host, Protocol};
 use talk::limits::Limits;
 use talk::testing::transport::{self as contract, Subject};
@@ -44,37 +47,6 @@ impl Subject for OverUdp {
         let stranger = UdpSocket::bind((host.as_str(), 0)).await.unwrap();
         stranger.send_to(bytes, (host.as_str(), *port)).await.unwrap();
     }
-}
-
-macro_rules! suite {
-    ($name:ident, $subject:expr, [$($check:ident),* $(,)?]) => {
-        mod $name {
-            use super::*;
-
-            $(
-                #[tokio::test]
-                async fn $check() {
-                    contract::$check(&$subject).await;
-                }
-            )*
-        }
-    };
-    ($name:ident, $subject:expr) => {
-        suite!($name, $subject, [
-            messages_arrive_in_order,
-            concurrent_senders_are_all_heard,
-            a_repeated_id_is_heard_once,
-            the_limit_is_exact,
-            texts_arrive_as_they_are,
-            hostile_input_harms_nobody,
-            a_full_inbox_keeps_what_it_took,
-            a_dropped_send_harms_no_other,
-            a_dropped_listen_leaves_the_address_free,
-            listening_ends_with_the_incoming,
-            a_probe_tells_a_listener_from_nobody,
-            foreign_addresses_are_refused,
-        ]);
-    };
 }
 
 suite!(to_peers_that_acknowledge, OverUdp { host: "127.0.0.1", acknowledges: true });

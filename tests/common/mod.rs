@@ -7,3 +7,4 @@ pub mod fake_websocket;
 pub mod raw;
 pub mod raw_websocket;
 pub mod registry;
+pub mod suite;
