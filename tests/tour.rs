@@ -172,17 +172,18 @@ fn rewrite(line: &str, ports: &BTreeMap<String, u16>) -> String {
 fn free_ports(steps: &[Step]) -> BTreeMap<String, u16> {
     let text = format!("{steps:?} 8088");
     let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|n| n.len() == 4 && n.starts_with("80"));
+    // Held until all are chosen, so that no two are the same.
     let mut held = Vec::new();
     let mut ports = BTreeMap::new();
     for number in numbers {
         ports.entry(number.to_owned()).or_insert_with(|| {
-            // Free for both, and held until all are chosen, so that no two are the same.
             loop {
                 let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
                 let port = tcp.local_addr().unwrap().port();
                 let udp = UdpSocket::bind(("127.0.0.1", port));
-                held.push((tcp, udp.is_ok()));
-                if udp.is_ok() {
+                let free = udp.is_ok();
+                held.push((tcp, udp));
+                if free {
                     return port;
                 }
             }
@@ -211,7 +212,7 @@ impl Tour<'_> {
                 for line in lines {
                     match line {
                         Line::Shown(line) => terminal.await_line(line),
-                        Line::Typed(line) => writeln!(terminal.stdin, "{line}").unwrap(),
+                        Line::Typed(line) => terminal.type_line(line),
                     }
                 }
             }
@@ -274,6 +275,19 @@ impl Terminal {
         }
         let stdin = child.stdin.take().unwrap();
         Self { name: name.into(), child, stdin, shown, seen: Vec::new() }
+    }
+
+    /// Types a line; `:exit` is waited for, as what follows may depend on it.
+    fn type_line(&mut self, line: &str) {
+        writeln!(self.stdin, "{line}").unwrap();
+        if line == ":exit" {
+            let deadline = Instant::now() + PATIENCE;
+            while let Ok(line) = self.shown.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                self.seen.push(line);
+            }
+            assert!(Instant::now() < deadline, "{} did not leave:\n{}", self.name, self.seen.join("\n"));
+            assert!(self.child.wait().unwrap().success(), "{}:\n{}", self.name, self.seen.join("\n"));
+        }
     }
 
     fn await_line(&mut self, wanted: &str) {
