@@ -87,3 +87,7 @@ pub use transport::{Sent, Transport};
 pub use error::Error;
 #[cfg(feature = "net")]
 pub use peer::{Event, Events, Peer};
+
+#[cfg(all(doctest, feature = "net"))]
+#[doc = include_str!("../docs/embedding.md")]
+struct Embedding;
