@@ -4,6 +4,8 @@
 
 pub mod fake_http;
 pub mod fake_websocket;
+#[cfg(all(feature = "terminal", unix))]
+pub mod programs;
 pub mod raw;
 pub mod raw_websocket;
 pub mod registry;
