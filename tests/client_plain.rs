@@ -1,5 +1,5 @@
 //! `talk-client` on pipes: options, exit codes, what goes to stdout and to stderr, and every command.
-#![cfg(all(feature = "terminal", unix))]
+#![cfg(all(feature = "sqlite", feature = "terminal", unix))]
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
-use common::programs::{ClientProgram, Finished, Home, RegistryProgram, free_port, http, say};
+use common::programs::{ClientProgram, Finished, Home, RegistryProgram, free_port, http, say, send};
 
 /// Runs a client with this input to its end.
 fn run(home: &Home, registry: &RegistryProgram, arguments: &str, input: &str) -> Finished {
@@ -157,6 +157,33 @@ fn mistakes_go_to_stderr_and_make_the_exit_code_1() {
 }
 
 #[test]
+fn a_text_that_is_too_long_is_refused_with_the_limit_and_shown_shortened() {
+    let home = Home::new();
+    let registry = RegistryProgram::start(&home);
+    let (bob, _) = start(&home, &registry, "--name bob");
+    let done = run(&home, &registry, "--name ann", &format!(":user bob\n{}\nhi", "x".repeat(20_000)));
+    assert_eq!(done.code(), Some(1));
+    assert!(done.err.contains("20000 bytes") && done.err.contains("16384") && done.err.len() < 300, "{}", done.err);
+    assert_eq!(bob.finish().out.last().unwrap(), "ann: hi");
+}
+
+#[test]
+fn a_user_whom_no_transport_reaches_cannot_be_chosen() {
+    let home = Home::new();
+    let registry = RegistryProgram::start(&home);
+    let body = r#"{"user":"far","address":{"protocol":"UNIX","locator":"/tmp/far.sock"}}"#;
+    let answer = send(registry.authority(), "POST", "/v1/users", "application/vnd.talk.v2+json", body);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let done = run(&home, &registry, "--name ann", ":user far\nhi");
+    assert_eq!(done.code(), Some(1));
+    assert!(done.err.contains("far is at unix:/tmp/far.sock, which nothing here can reach"), "{}", done.err);
+    assert!(
+        done.err.contains("nobody is chosen") && done.out.iter().any(|l| l == "  far  unix:/tmp/far.sock"),
+        "{done:?}"
+    );
+}
+
+#[test]
 fn update_shows_the_users_and_clears_a_choice_that_is_gone() {
     let home = Home::new();
     let registry = RegistryProgram::start(&home);
@@ -300,7 +327,22 @@ fn an_unreachable_registry_is_an_error_that_names_it_and_never_an_exit() {
 }
 
 #[test]
-fn a_registry_that_goes_and_comes_is_told_once_each() {
+fn a_registry_that_comes_later_is_told_once_and_knows_the_client() {
+    let home = Home::new();
+    let port = free_port();
+    let url = format!("http://127.0.0.1:{port}");
+    let mut ann = ClientProgram::start(home.client(&format!("--name ann --port 0 --registry {url}")));
+    ann.line(|line| line.starts_with("* you are ann"));
+    let registry = RegistryProgram::start_on(&home, port);
+    ann.line(|line| line == "* the registry answers again");
+    assert!(registry.users().get("ann").is_some());
+    let done = ann.finish();
+    assert_eq!(done.err.matches("trying again").count(), 1, "{}", done.err);
+    assert_eq!(done.out.iter().filter(|line| line.contains("answers again")).count(), 1, "{done:?}");
+}
+
+#[test]
+fn a_registry_that_was_restarted_is_signed_off_from_too() {
     let home = Home::new();
     let registry = RegistryProgram::start(&home);
     let port = registry.authority().rsplit(':').next().unwrap().parse().unwrap();

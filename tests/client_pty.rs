@@ -1,5 +1,5 @@
 //! `talk-client` on a terminal: the line being typed stays whole while others speak.
-#![cfg(all(feature = "terminal", unix))]
+#![cfg(all(feature = "sqlite", feature = "terminal", unix))]
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -1,5 +1,5 @@
 //! The registry and two clients, each a process of its own: texts in both directions for every pair of protocols.
-#![cfg(all(feature = "terminal", unix))]
+#![cfg(all(feature = "sqlite", feature = "terminal", unix))]
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -177,8 +177,8 @@ impl Look {
     /// `terminal`: whether both stdin and stdout are one.
     fn of(terminal: bool, environment: &Environment) -> Self {
         let is = |name: &str, value: &str| environment.get(name).is_some_and(|set| set == value);
-        // On a dumb terminal no line can be edited.
-        let person = terminal && !is("TERM", "dumb") && !is("TERM", "");
+        // On these no line can be edited.
+        let person = terminal && !["", "dumb", "cons25", "emacs"].iter().any(|term| is("TERM", term));
         let colours_unwanted = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { person, colours: person && !colours_unwanted }
     }

@@ -4,7 +4,7 @@
 
 pub mod fake_http;
 pub mod fake_websocket;
-#[cfg(all(feature = "terminal", unix))]
+#[cfg(all(feature = "sqlite", feature = "terminal", unix))]
 pub mod programs;
 pub mod raw;
 pub mod raw_websocket;

@@ -210,15 +210,20 @@ impl Finished {
     }
 }
 
-/// One request, and the whole answer.
+/// One request with JSON, and the whole answer.
 pub(crate) fn http(authority: &str, method: &str, path: &str, body: &str) -> String {
+    send(authority, method, path, "application/json", body)
+}
+
+/// One request, and the whole answer.
+pub(crate) fn send(authority: &str, method: &str, path: &str, media_type: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(authority).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     let length = body.len();
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\
-         content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+         content-type: {media_type}\r\ncontent-length: {length}\r\n\r\n{body}"
     )
     .unwrap();
     let mut answer = String::new();
