@@ -9,7 +9,9 @@ use std::fmt::{self, Write};
 #[must_use]
 pub fn clean(text: &str) -> Cow<'_, str> {
     let unwanted = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if text.chars().any(unwanted) {
+    // Bytes first, all of them: that is many at once, and every control character has one of these.
+    let suspect = |b: u8| (b < b' ' && b != b'\n' && b != b'\t') || b == 0x7f || b == 0xc2;
+    if text.bytes().fold(false, |any, b| any | suspect(b)) && text.chars().any(unwanted) {
         Cow::Owned(text.chars().filter(|c| !unwanted(*c)).collect())
     } else {
         Cow::Borrowed(text)

@@ -48,7 +48,9 @@ pub struct Order {
 /// # Errors
 /// [`CodecError`] for anything else than the two forms above, and for a reserved or impossible `user`.
 pub fn decode(bytes: &[u8], limit: usize) -> Result<Frame, CodecError> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    // Once here is cheaper than once per string.
+    let text = std::str::from_utf8(bytes).map_err(|e| CodecError::Syntax(e.to_string()))?;
+    let mut reader = serde_json::Deserializer::from_str(text);
     let fields = Fields::deserialize(&mut reader).map_err(syntax_or_shape)?;
     reader.end().map_err(syntax_or_shape)?;
     let (user, text) = match (fields.user, fields.text, fields.ack) {

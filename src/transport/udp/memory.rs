@@ -5,9 +5,11 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::limits::Limits;
+use crate::name::{MAX_NAME, UserName};
 
 /// A keyed hash of something that a stranger chose: long enough that two never collide.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,8 +20,26 @@ pub(super) struct Key(u64, u64);
 pub(super) struct Keys(RandomState, RandomState);
 
 impl Keys {
-    pub(super) fn key(&self, of: impl Hash) -> Key {
-        Key(self.0.hash_one(&of), self.1.hash_one(&of))
+    pub(super) fn key(&self, of: &[u8]) -> Key {
+        let half = |key: &RandomState| {
+            let mut hasher = key.build_hasher();
+            hasher.write(of);
+            hasher.finish()
+        };
+        Key(half(&self.0), half(&self.1))
+    }
+
+    /// The key of a sender: a user at an address, whatever the port.
+    pub(super) fn sender(&self, user: &UserName, source: IpAddr) -> Key {
+        let (user, mut whole) = (user.as_str().as_bytes(), [0; 16 + MAX_NAME]);
+        let ip = match source {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        whole[..16].copy_from_slice(&ip.octets());
+        let end = 16 + user.len().min(MAX_NAME);
+        whole[16..end].copy_from_slice(&user[..end - 16]);
+        self.key(&whole[..end])
     }
 }
 
@@ -284,8 +304,14 @@ mod tests {
     #[test]
     fn equal_things_have_equal_keys_and_others_do_not() {
         let keys = Keys::default();
-        assert_eq!(keys.key("a"), keys.key("a"));
-        assert_ne!(keys.key("a"), keys.key("b"));
-        assert_ne!(Keys::default().key("a"), Keys::default().key("a"));
+        assert_eq!(keys.key(b"a"), keys.key(b"a"));
+        assert_ne!(keys.key(b"a"), keys.key(b"b"));
+        assert_ne!(Keys::default().key(b"a"), Keys::default().key(b"a"));
+        let sender = |user: &str, ip: &str| keys.sender(&UserName::new(user).unwrap(), ip.parse().unwrap());
+        assert_eq!(sender("ann", "192.0.2.1"), sender("ann", "::ffff:192.0.2.1"));
+        assert_ne!(sender("ann", "192.0.2.1"), sender("ann", "192.0.2.2"));
+        assert_ne!(sender("ann", "192.0.2.1"), sender("bob", "192.0.2.1"));
+        let long = "x".repeat(MAX_NAME - 1);
+        assert_ne!(sender(&format!("{long}a"), "::1"), sender(&format!("{long}b"), "::1"));
     }
 }

@@ -122,7 +122,8 @@ impl Shared {
     /// A datagram that the socket has no room for, or that meets a passing error, counts as lost on the way.
     fn put(&self, datagram: &Datagram) -> io::Result<()> {
         let socket = self.lock().socket(datagram.to)?;
-        match socket.try_send_to(&datagram.bytes, datagram.to) {
+        // Past tokio, which takes a new socket for unready until it has looked.
+        match SockRef::from(&*socket).send_to(&datagram.bytes, &datagram.to.into()) {
             Err(error) if datagram.first && !passing(&error) => Err(error),
             _ => Ok(()),
         }
