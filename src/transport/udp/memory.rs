@@ -2,18 +2,34 @@
 //!
 //! Everything is bounded, and what strangers choose is kept as keyed 128-bit hashes only.
 
+use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::ids::Ids;
 use crate::limits::Limits;
 use crate::name::{MAX_NAME, UserName};
 
 /// A keyed hash of something that a stranger chose: long enough that two never collide.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Key(u64, u64);
+
+impl Key {
+    /// What no key is.
+    pub(super) const NONE: Self = Self(0, 0);
+
+    /// Bits as random as any.
+    pub(super) fn spread(self) -> usize {
+        self.0 as usize
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(spread: u64, rest: u64) -> Self {
+        Self(spread, rest | 1 << 63)
+    }
+}
 
 /// Makes [`Key`]s under a key of its own, so that nobody can prepare collisions.
 #[derive(Debug, Default)]
@@ -26,7 +42,7 @@ impl Keys {
             hasher.write(of);
             hasher.finish()
         };
-        Key(half(&self.0), half(&self.1))
+        Key(half(&self.0), half(&self.1) | 1)
     }
 
     /// The key of a sender: a user at an address, whatever the port.
@@ -92,9 +108,7 @@ struct Sender<T> {
     key: Key,
     newer: usize,
     older: usize,
-    /// Oldest first.
-    order: VecDeque<(Key, Instant)>,
-    known: HashSet<Key, ByKey>,
+    ids: Ids,
     state: T,
 }
 
@@ -120,17 +134,16 @@ impl<T: Default> Memory<T> {
         }
         let place = if self.senders.len() < self.bounds.senders {
             let state = T::default();
-            let (order, known) = (VecDeque::new(), HashSet::default());
-            self.senders.push(Sender { key, newer: NONE, older: NONE, order, known, state });
+            self.senders.push(Sender { key, newer: NONE, older: NONE, ids: Ids::default(), state });
             self.senders.len() - 1
         } else {
             let place = self.oldest;
             self.unlink(place);
             let sender = &mut self.senders[place];
             self.places.remove(&sender.key);
-            self.ids -= sender.order.len();
+            self.ids -= sender.ids.len();
             sender.key = key;
-            (sender.order, sender.known) = (VecDeque::new(), HashSet::default());
+            sender.ids = Ids::default();
             forgotten(std::mem::take(&mut sender.state));
             place
         };
@@ -149,34 +162,31 @@ impl<T: Default> Memory<T> {
 
     /// Whether the sender used this id within the window.
     pub(super) fn knows(&mut self, now: Instant, place: usize, id: Key) -> bool {
-        let sender = &mut self.senders[place];
-        while sender.order.front().is_some_and(|(_, heard)| now.saturating_duration_since(*heard) > self.bounds.window)
-        {
-            sender.forget_oldest();
+        let ids = &mut self.senders[place].ids;
+        while ids.oldest().is_some_and(|heard| now.saturating_duration_since(heard) > self.bounds.window) {
+            ids.pop();
             self.ids -= 1;
         }
-        sender.known.contains(&id)
+        ids.contains(id)
     }
 
     /// Remembers an id that is not known.
     pub(super) fn remember(&mut self, now: Instant, place: usize, id: Key) {
-        if self.senders[place].order.len() >= self.bounds.ids {
-            self.senders[place].forget_oldest();
+        if self.senders[place].ids.len() >= self.bounds.ids {
+            self.senders[place].ids.pop();
             self.ids -= 1;
         } else if self.ids >= self.bounds.total {
             self.forget_of_the_largest();
         }
-        let sender = &mut self.senders[place];
-        sender.order.push_back((id, now));
-        sender.known.insert(id);
+        self.senders[place].ids.push(id, now);
         self.ids += 1;
     }
 
     /// An eighth at once, so that the search for the largest does not come with every message.
     fn forget_of_the_largest(&mut self) {
-        let Some(largest) = self.senders.iter_mut().max_by_key(|sender| sender.order.len()) else { return };
-        for _ in 0..largest.order.len().div_ceil(8) {
-            largest.forget_oldest();
+        let Some(largest) = self.senders.iter_mut().max_by_key(|sender| sender.ids.len()) else { return };
+        for _ in 0..largest.ids.len().div_ceil(8) {
+            largest.ids.pop();
             self.ids -= 1;
         }
     }
@@ -203,14 +213,6 @@ impl<T: Default> Memory<T> {
     }
 }
 
-impl<T> Sender<T> {
-    fn forget_oldest(&mut self) {
-        if let Some((id, _)) = self.order.pop_front() {
-            self.known.remove(&id);
-        }
-    }
-}
-
 /// No place.
 const NONE: usize = usize::MAX;
 
@@ -225,7 +227,7 @@ mod tests {
     }
 
     fn key(number: u64) -> Key {
-        Key(number, 0)
+        Key::of(number, 0)
     }
 
     fn hear(memory: &mut Memory<u32>, now: Instant, sender: u64, id: u64) -> bool {
@@ -295,8 +297,8 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let at = now + Duration::from_millis(step * 40);
             hear(&mut memory, at, (state >> 33) % 9, (state >> 40) % 30);
-            assert_eq!(memory.ids, memory.senders.iter().map(|s| s.order.len()).sum::<usize>());
-            assert!(memory.senders.iter().all(|s| s.order.len() == s.known.len() && s.order.len() <= 7));
+            assert_eq!(memory.ids, memory.senders.iter().map(|s| s.ids.len()).sum::<usize>());
+            assert!(memory.senders.iter().all(|s| s.ids.len() <= 7));
             assert!(memory.ids <= 20 && memory.senders.len() <= 5);
         }
     }
