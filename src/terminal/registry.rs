@@ -153,10 +153,11 @@ fn transports(limits: &Limits) -> Vec<Arc<dyn Transport>> {
 /// `PORT`, which platforms set for whatever they run, stands behind `TALK_PORT` and before the file.
 fn port(given: &Arguments, settings: &Settings) -> Result<u16, Exit> {
     let option = given.port.as_deref();
-    if option.is_none() && settings.variable("TALK_PORT", port_or_0)?.is_none() {
-        if let Some(port) = settings.variable("PORT", port_or_0)? {
-            return Ok(port);
-        }
+    if option.is_none()
+        && settings.variable("TALK_PORT", port_or_0)?.is_none()
+        && let Some(port) = settings.variable("PORT", port_or_0)?
+    {
+        return Ok(port);
     }
     Ok(settings.value("port", option, port_or_0)?.unwrap_or(DEFAULT_PORT))
 }

@@ -1,6 +1,13 @@
 //! What several integration tests share.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test takes its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    unused_macros,
+    clippy::unwrap_used,
+    reason = "each test takes its part"
+)]
 
 pub mod fake_http;
 pub mod fake_websocket;
