@@ -1,6 +1,7 @@
 //! `openapi.yaml` says what the service does: every documented answer is provoked and held against its schema, and
 //! nothing else is answered.
 #![cfg(all(feature = "net", feature = "terminal", feature = "sqlite"))]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;
 

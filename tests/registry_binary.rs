@@ -1,5 +1,6 @@
 //! The registry's command line.
 #![cfg(all(feature = "net", feature = "terminal", feature = "sqlite"))]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;
 

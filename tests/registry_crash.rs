@@ -1,5 +1,6 @@
 //! `kill -9` of the real registry in the midst of thousands of writes: what was answered is there after a restart.
 #![cfg(all(feature = "net", feature = "terminal", feature = "sqlite"))]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! An accepted write is on disk before its answer, and one process at a time has the directory.
 #![cfg(all(feature = "net", feature = "terminal", feature = "sqlite"))]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Health checks: who lists features is asked, and removed after more than three failures in a row; nobody else is.
 #![cfg(all(feature = "net", feature = "terminal", feature = "sqlite"))]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! The registry's REST over real sockets, line by line.
 #![cfg(all(feature = "net", feature = "terminal", feature = "sqlite"))]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;
 

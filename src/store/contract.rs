@@ -37,8 +37,7 @@ where
     what_ended_is_swept(&fresh().await).await;
     lists_are_sorted(&fresh().await).await;
     plugin_addresses_are_kept(&fresh().await).await;
-    let mut limits = Limits::default();
-    limits.users = 3;
+    let limits = Limits { users: 3, ..Limits::default() };
     capacity_is_kept(&make(limits).await).await;
     one_of_many_wins(Arc::new(fresh().await)).await;
     concurrent_changes_all_happen(Arc::new(fresh().await)).await;
