@@ -80,7 +80,7 @@ impl Ids {
     }
 
     fn rebuild(&mut self) {
-        let size = (self.order.len() * 4).next_power_of_two().max(SMALLEST);
+        let size = (self.order.len() * 2).next_power_of_two().max(SMALLEST);
         self.table = vec![Key::NONE; size];
         for at in 0..self.order.len() {
             let key = self.order[at].0;
@@ -125,7 +125,7 @@ mod tests {
         let (mut ids, now) = (Ids::default(), Instant::now());
         let key = |number: u64| Key::of(number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number);
         (0..65_536).for_each(|number| ids.push(key(number), now));
-        assert!(ids.table.len() <= 262_144 && ids.order.capacity() <= 65_536);
+        assert!(ids.table.len() <= 131_072 && ids.order.capacity() <= 65_536);
         (0..65_530).for_each(|_| ids.pop());
         assert!(ids.table.len() <= 64 && ids.order.capacity() <= 64);
         assert!((65_530..65_536).all(|number| ids.contains(key(number))));
