@@ -8,6 +8,9 @@
 //! listener answers one line, `{"ack":"<id>"}` when the inbox took it and `busy` when it is full. `tests/own_transport.rs`
 //! runs the public suite of all transports against it.
 
+#![allow(clippy::print_stdout)]
+
+use std::collections::VecDeque;
 use std::error::Error;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,13 +22,16 @@ use talk::codec::talk::{Frame, decode, encode_ack, encode_v2};
 use talk::limits::Limits;
 use talk::message::{Message, MessageId};
 use talk::name::UserName;
+use talk::registry::{Registry, RegistryClient, service};
+use talk::store::MemoryRegistry;
 use talk::transport::{Inbox, Incoming, Sent, Transport, TransportError};
+use talk::{Event, Peer};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Messages over Unix sockets. Cloning is not needed: share it in an `Arc`.
+/// Messages over Unix sockets.
 #[derive(Debug)]
 pub struct Unix {
     limits: Limits,
@@ -54,14 +60,9 @@ impl Transport for Unix {
     async fn listen(&self, at: &Address) -> Result<Incoming, TransportError> {
         let path = path(at)?;
         let failed = |source| TransportError::Listen { at: at.clone(), source };
-        let taken = || failed(io::ErrorKind::AddrInUse.into());
         // A path stays when its listener ends: where nobody answers it may be taken over.
-        match UnixStream::connect(path).await {
-            Ok(_) => return Err(taken()),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path).map_err(failed)?;
-            }
-            Err(_) => {}
+        if UnixStream::connect(path).await.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
+            std::fs::remove_file(path).map_err(failed)?;
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
         let (inbox, incoming) = Incoming::channel(at.clone(), self.limits.inbox);
@@ -85,22 +86,20 @@ impl Transport for Unix {
             stream.write_all(&line).await?;
             let mut answer = Vec::new();
             stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await?;
-            Ok::<_, io::Error>(answer)
+            Ok(answer)
         };
         match tokio::time::timeout(self.limits.request_timeout, exchange).await {
             Err(_) => Err(TransportError::TimedOut { at: at.clone() }),
             Ok(Err(error)) => Err(unreachable(at, &error)),
-            Ok(Ok(answer)) => match decode(&answer, limit) {
-                Ok(Frame::Ack(acknowledged)) if acknowledged == id => Ok(Sent::Delivered),
-                _ if answer == BUSY => Err(TransportError::Busy { at: at.clone() }),
-                _ => Err(TransportError::TimedOut { at: at.clone() }),
-            },
+            Ok(Ok(answer)) if answer == BUSY => Err(TransportError::Busy { at: at.clone() }),
+            Ok(Ok(answer)) if decode(&answer, limit) == Ok(Frame::Ack(id)) => Ok(Sent::Delivered),
+            Ok(Ok(_)) => Err(TransportError::TimedOut { at: at.clone() }),
         }
     }
 
     async fn probe(&self, to: &Entry) -> Result<(), TransportError> {
-        let connected = UnixStream::connect(path(&to.address)?).await;
-        connected.map(drop).map_err(|error| unreachable(&to.address, &error))
+        let found = UnixStream::connect(path(&to.address)?).await;
+        found.map(drop).map_err(|error| unreachable(&to.address, &error))
     }
 }
 
@@ -118,36 +117,33 @@ fn unreachable(at: &Address, error: &io::Error) -> TransportError {
 /// Takes connections until the inbox is no longer wanted; those in progress end with it.
 async fn serve(listener: UnixListener, inbox: Inbox, limits: Limits) {
     let mut open = JoinSet::new();
-    let known = Arc::new(Mutex::new(Vec::new()));
+    let known = Known::default();
     loop {
         tokio::select! {
             () = inbox.stopped().cancelled() => return,
             Some(_) = open.join_next() => {}
-            accepted = listener.accept(), if open.len() < MOST_CONNECTIONS => match accepted {
-                Ok((stream, _)) => {
-                    let work = hear(stream, inbox.clone(), limits.clone(), known.clone());
-                    open.spawn(tokio::time::timeout(limits.body_timeout, work));
-                }
+            accepted = listener.accept(), if open.len() < limits.connections_per_address => match accepted {
+                Ok((stream, _)) => drop(open.spawn(hear(stream, inbox.clone(), limits.clone(), known.clone()))),
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             },
         }
     }
 }
 
-/// Hears one line and answers it. What is no message is counted and gets no answer.
-async fn hear(stream: UnixStream, inbox: Inbox, limits: Limits, known: Arc<Mutex<Vec<MessageId>>>) -> io::Result<()> {
+/// Whose ids came before, newest first.
+type Known = Arc<Mutex<VecDeque<(UserName, MessageId)>>>;
+
+/// Hears one line and answers it. What is no message is counted and gets no answer; a probe only connects.
+async fn hear(stream: UnixStream, inbox: Inbox, limits: Limits, known: Known) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = Vec::new();
-    let most = limits.frame as u64;
-    BufReader::new(read.take(most)).read_until(b'\n', &mut line).await?;
-    let message = match decode(&line, limits.message) {
-        Ok(Frame::Message(message, _)) => message,
-        // A probe only connects.
-        _ if line.is_empty() => return Ok(()),
-        _ => {
+    let mut read = BufReader::new(read.take(limits.frame as u64));
+    tokio::time::timeout(limits.body_timeout, read.read_until(b'\n', &mut line)).await??;
+    let Ok(Frame::Message(message, _)) = decode(&line, limits.message) else {
+        if !line.is_empty() {
             inbox.count_lost();
-            return Ok(());
         }
+        return Ok(());
     };
     let mut answer = Vec::new();
     if let Some(id) = &message.id {
@@ -160,46 +156,44 @@ async fn hear(stream: UnixStream, inbox: Inbox, limits: Limits, known: Arc<Mutex
 }
 
 /// Whether the inbox has the message, now or since it came before.
-fn taken(message: Message, inbox: &Inbox, known: &Mutex<Vec<MessageId>>) -> bool {
-    let id = message.id.clone();
+fn taken(message: Message, inbox: &Inbox, known: &Known) -> bool {
+    let name = message.id.clone().map(|id| (message.from.clone(), id));
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-    if id.as_ref().is_some_and(|id| known.contains(id)) {
-        return true;
+    let again = name.as_ref().is_some_and(|name| known.contains(name));
+    if again || inbox.offer(message).is_err() {
+        return again;
     }
-    if inbox.offer(message).is_err() {
-        return false;
-    }
-    if known.len() == MOST_KNOWN {
-        known.remove(0);
-    }
-    known.extend(id);
+    name.into_iter().for_each(|name| known.push_front(name));
+    known.truncate(MOST_KNOWN);
     true
 }
 
 const BUSY: &[u8] = b"busy";
 const LONGEST_ANSWER: u64 = 1024;
-const MOST_CONNECTIONS: usize = 256;
 const MOST_KNOWN: usize = 1024;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let directory = std::env::temp_dir();
-    let path = |name: &str| directory.join(format!("talk-{name}-{}.sock", std::process::id())).display().to_string();
-    let (ann, bob) = (Unix::new(&Limits::default()), Unix::new(&Limits::default()));
-    let (at_ann, at_bob) = (Unix::address(&path("ann"))?, Unix::address(&path("bob"))?);
-    let (mut to_ann, mut to_bob) = (ann.listen(&at_ann).await?, bob.listen(&at_bob).await?);
-    let hello = Message::new(UserName::new("ann")?, "hello over a Unix socket");
-    println!("ann sends: {:?}", ann.send(&Entry::acknowledging(at_bob), &hello).await?);
-    if let Some(heard) = to_bob.next().await {
-        println!("bob hears {}: {}", heard.from, heard.text);
-        let answer = Message::new(UserName::new("bob")?, "and hello back");
-        println!("bob sends: {:?}", bob.send(&Entry::acknowledging(at_ann), &answer).await?);
+    let server = Registry::bind(&"127.0.0.1".parse()?, 0, service(Arc::new(MemoryRegistry::default()))).await?;
+    let registry = RegistryClient::new(&format!("http://{}", server.local_addr()))?;
+    tokio::spawn(server.serve(std::future::pending()));
+    let directory = std::env::temp_dir().join(format!("talk-{}", std::process::id()));
+    std::fs::create_dir(&directory)?;
+    let start = async |name: &str| {
+        let at = Unix::address(&directory.join(name).display().to_string())?;
+        let peer = Peer::builder(name.parse()?).registry(registry.clone());
+        Ok::<_, Box<dyn Error>>(peer.transport(Arc::new(Unix::new(&Limits::default()))).listen(at).start().await?)
+    };
+    let ((ann, _), (bob, mut heard)) = (start("ann").await?, start("bob").await?);
+    println!("ann sends: {:?}", ann.send(bob.name(), "hello over a Unix socket").await?);
+    while let Some(event) = heard.next().await {
+        if let Event::Message(message) = event {
+            println!("bob hears {}: {}", message.from, message.text);
+            break;
+        }
     }
-    if let Some(heard) = to_ann.next().await {
-        println!("ann hears {}: {}", heard.from, heard.text);
+    for peer in [ann, bob] {
+        peer.shutdown().await?;
     }
-    for name in ["ann", "bob"] {
-        std::fs::remove_file(path(name))?;
-    }
-    Ok(())
+    Ok(std::fs::remove_dir_all(directory)?)
 }

@@ -1,7 +1,7 @@
 //! A peer that listens and drops what it hears: the far end for a load generator.
 //!
 //! ```text
-//! cargo run --release --example sink -- --udp 9002
+//! cargo run --release --example sink -- --http 9001 --udp 9002 --websocket 9003
 //! ```
 //!
 //! Each option takes a port on 127.0.0.1; port 0 lets the system choose. One line per transport says where it listens.
@@ -12,7 +12,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use talk::address::Address;
-use talk::transport::{Incoming, Transport, Udp};
+use talk::transport::{Http, Incoming, Transport, Udp, WebSocket};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -20,14 +20,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
-    let usage = "usage: sink [--udp PORT]";
+    let usage = "usage: sink [--http PORT] [--udp PORT] [--websocket PORT]";
     if arguments.is_empty() || !arguments.len().is_multiple_of(2) {
         return Err(usage.into());
     }
     let mut sinks = tokio::task::JoinSet::new();
     for pair in arguments.chunks_exact(2) {
         let transport: Arc<dyn Transport> = match pair[0].as_str() {
+            "--http" => Arc::new(Http::new()),
             "--udp" => Arc::new(Udp::new()),
+            "--websocket" => Arc::new(WebSocket::new()),
             _ => return Err(usage.into()),
         };
         let at = Address::loopback(transport.protocol(), pair[1].parse()?);

@@ -1,5 +1,6 @@
 //! UDP as strangers see it: the bytes on the wire, towards old and new peers, good ones and others.
 #![cfg(feature = "net")]
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};

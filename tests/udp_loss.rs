@@ -1,5 +1,6 @@
 //! UDP between peers of ours where the network or a stranger is bad.
 #![cfg(feature = "net")]
+#![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -21,8 +21,9 @@ use uuid::Uuid;
 use self::names::Names;
 use self::outbox::{NotSent, Outbox};
 use self::sender::{Fate, Full};
+use super::checks::{check_text, network};
 use super::{Incoming, Sent, Transport, TransportError};
-use crate::address::{Address, Entry, Host, Protocol};
+use crate::address::{Address, Entry, Protocol};
 use crate::codec::talk;
 use crate::limits::Limits;
 use crate::message::{Message, MessageId};
@@ -85,7 +86,7 @@ impl Transport for Udp {
     }
 
     async fn listen(&self, at: &Address) -> Result<Incoming, TransportError> {
-        let (host, port) = place(at)?;
+        let (host, port) = network(at, &Protocol::UDP)?;
         let opened = match listener::bind(host, port).await {
             Ok(socket) => socket.local_addr().map(|local| (socket, local)),
             Err(error) => Err(error),
@@ -97,11 +98,8 @@ impl Transport for Udp {
     }
 
     async fn send(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError> {
-        let (host, port) = place(&to.address)?;
-        let (bytes, limit) = (message.text.len(), self.limits.message);
-        if bytes > limit {
-            return Err(TransportError::TooLong { bytes, limit });
-        }
+        let (host, port) = network(&to.address, &Protocol::UDP)?;
+        check_text(message, &self.limits)?;
         let (ip, turn) = self.names.address(host).await.map_err(|error| unreachable(&to.address, &error))?;
         let at = SocketAddr::new(ip, port);
         if !to.acknowledges() {
@@ -126,7 +124,7 @@ impl Transport for Udp {
     ///
     /// Ask only peers with a feature: this datagram ends the receive loop of some old clients.
     async fn probe(&self, to: &Entry) -> Result<(), TransportError> {
-        let (host, port) = place(&to.address)?;
+        let (host, port) = network(&to.address, &Protocol::UDP)?;
         let failed = |error: io::Error| unreachable(&to.address, &error);
         let (ip, _) = self.names.address(host).await.map_err(failed)?;
         let any = if ip.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -151,13 +149,6 @@ impl Transport for Udp {
             }
         }
         Err(TransportError::TimedOut { at: to.address.clone() })
-    }
-}
-
-fn place(address: &Address) -> Result<(&Host, u16), TransportError> {
-    match address {
-        Address::Network { protocol, host, port } if *protocol == Protocol::UDP => Ok((host, *port)),
-        _ => Err(TransportError::WrongAddress(address.clone())),
     }
 }
 
