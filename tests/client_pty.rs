@@ -89,6 +89,25 @@ fn a_half_typed_line_stays_whole_while_messages_arrive() {
 }
 
 #[test]
+fn log_output_does_not_break_the_line_either() {
+    let home = Home::new();
+    let registry = RegistryProgram::start(&home);
+    let mut ann = Terminal::start(&home, &registry, false, &[("RUST_LOG", "talk=trace,hyper_util=trace")]);
+    ann.send("half typed li");
+    ann.sees("half typed li");
+    say(ann.port, "carol", "hi");
+    ann.sees("> half typed li");
+    // What is sent opens a connection, which is logged.
+    ann.send("\u{15}:user ann\r");
+    ann.sees("to ann> ");
+    ann.send("to myself\r");
+    ann.sees("ann: to myself\r\n");
+    ann.sees("to ann> ");
+    ann.send(":exit\r");
+    assert_eq!(ann.ends(), 0);
+}
+
+#[test]
 fn many_messages_at_once_come_in_order_while_lines_are_sent() {
     let home = Home::new();
     let registry = RegistryProgram::start(&home);

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     let options = arguments(std::env::args_os())
         .and_then(|arguments| ClientOptions::read(&arguments, environment(std::env::vars_os())));
     match options {
-        Ok(options) => talk::terminal::run(options.run()),
+        Ok(options) => options.run(),
         Err(exit) => exit.print("talk-client"),
     }
 }

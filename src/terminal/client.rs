@@ -15,6 +15,7 @@ use super::secrets::KeptSecret;
 use super::session::{self, Ended};
 use super::settings::{Environment, Settings, SettingsFile, data_directory, default_file};
 use super::signals::Signals;
+use super::start::{self, Log};
 use crate::address::{Address, Host, Protocol, parse_port};
 use crate::name::{UserName, is_reserved};
 use crate::peer::{Peer, PeerError};
@@ -28,7 +29,7 @@ use crate::secret::Secret;
     usage = "--name NAME [OPTIONS]",
     example = "talk-client --name ann\ntalk-client --name bob --port 8081 --protocol websocket\nprintf ':user bob\\nhi\\n' | talk-client --name ann --port 0",
     note = "Type :help for the commands.",
-    note = "Every option may also come from the environment (TALK_NAME, TALK_REGISTRY,\nTALK_HOST, TALK_PORT, TALK_PROTOCOL, TALK_PUBLIC_URL, TALK_CONFIG), or else from\nthe file talk/client.toml in the platform's configuration directory, under the\nsame names: name = \"ann\". TALK_DATA names a directory for data, instead of the\nplatform's; RUST_LOG says what is logged to stderr."
+    note = "Every option may also come from the environment (TALK_NAME, TALK_REGISTRY,\nTALK_HOST, TALK_PORT, TALK_PROTOCOL, TALK_PUBLIC_URL, TALK_CONFIG), or else\nfrom the file talk/client.toml in the platform's configuration directory,\nunder the same names: name = \"ann\". TALK_DATA names a directory for data,\ninstead of the platform's; RUST_LOG says what is logged to stderr."
 )]
 struct Arguments {
     /// your name: letters, digits, '_', '.' and '-' (required)
@@ -114,9 +115,15 @@ impl ClientOptions {
     }
 
     /// Signs on, and runs until the user leaves. Every error was told when it ends.
-    pub async fn run(self) -> ExitCode {
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let log = Log::default();
+        start::run_with(log.clone(), self.talk_to_the_end(log))
+    }
+
+    async fn talk_to_the_end(self, log: Log) -> ExitCode {
         let style = self.look.style();
-        match self.talk(style).await {
+        match self.talk(style, &log).await {
             Ok(Ended::Well) => ExitCode::SUCCESS,
             // A person has seen what failed; a script must be able to ask.
             Ok(Ended::WithErrors) if self.look.person => ExitCode::SUCCESS,
@@ -129,7 +136,7 @@ impl ClientOptions {
         }
     }
 
-    async fn talk(&self, style: Style) -> Result<Ended, String> {
+    async fn talk(&self, style: Style, log: &Log) -> Result<Ended, String> {
         // Before anything is registered: from here on a signal means an orderly end.
         let mut signals = Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
         let kept = match &self.data {
@@ -157,8 +164,9 @@ impl ClientOptions {
         let place = peer.entry().map(|entry| entry.address.to_string()).unwrap_or_default();
         let greeting = format!("you are {} at {place}; :help shows the commands", self.name);
         let history = kept.is_ok().then(|| self.data.as_ref().map(|data| data.join("history"))).flatten();
+        let terminal = self.look.person.then_some(log);
         let restore = Restore::new();
-        let ended = session::run(peer, events, &greeting, style, history, self.look.person, &mut signals).await;
+        let ended = session::run(peer, events, &greeting, style, history, terminal, &mut signals).await;
         drop(restore);
         // The lock on the secret is held until here.
         drop(kept);

@@ -53,6 +53,11 @@ impl Screen {
         self.lines.send(shown).await.map_err(|_| Closed)
     }
 
+    /// A way to show lines that does not keep the screen open.
+    pub(super) fn way(&self) -> mpsc::WeakSender<Shown> {
+        self.lines.downgrade()
+    }
+
     /// The way lines look here.
     pub(super) fn style(&self) -> Style {
         self.style

@@ -17,6 +17,7 @@ use super::outbox::{Outbox, Outcome};
 use super::plain;
 use super::screen::{Beginning, Closed, Screen, Shown, Style};
 use super::signals::Signals;
+use super::start::Log;
 use crate::name::UserName;
 use crate::peer::{Event, Events, Peer, Users};
 use crate::registry::RegistryError;
@@ -33,7 +34,8 @@ pub(super) enum Ended {
     Aborted,
 }
 
-/// Talks until the user leaves. `person`: whether there is a terminal; `history`: the file for its lines.
+/// Talks until the user leaves. `terminal`: there is one, and its log must not break the line being typed; `history`:
+/// the file for its lines.
 ///
 /// # Errors
 /// What the terminal says.
@@ -43,12 +45,12 @@ pub(super) async fn run(
     greeting: &str,
     style: Style,
     history: Option<PathBuf>,
-    person: bool,
+    terminal: Option<&Log>,
     signals: &mut Signals,
 ) -> io::Result<Ended> {
     let gate = Gate::new();
     let heard = Heard::default();
-    let (input, screen) = if person {
+    let (input, screen) = if let Some(log) = terminal {
         let (known, heard) = (peer.clone(), heard.clone());
         let names: Names = Arc::new(move || {
             let mut names = heard.names();
@@ -57,6 +59,7 @@ pub(super) async fn run(
         });
         let mut line = Line::open(names, history, gate.clone()).map_err(io::Error::other)?;
         let screen = Screen::new(style, line.printer().map_err(io::Error::other)?)?;
+        log.show_on(&screen);
         (Input::new(move |prompt| line.read(prompt))?, screen)
     } else {
         (Input::new(|_| plain::read())?, Screen::new(style, plain::print)?)
@@ -67,7 +70,7 @@ pub(super) async fn run(
         input,
         screen,
         outbox: Outbox::default(),
-        person,
+        person: terminal.is_some(),
         selected: None,
         unconfirmed: BTreeSet::new(),
         heard,
