@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
-use common::programs::{ClientProgram, Finished, Home, RegistryProgram, free_port, http, say, send};
+use common::programs::{ClientProgram, Finished, Home, RegistryProgram, free_port, http, say, send, try_send};
 
 /// Runs a client with this input to its end.
 fn run(home: &Home, registry: &RegistryProgram, arguments: &str, input: &str) -> Finished {
@@ -420,9 +420,12 @@ fn a_reader_that_goes_away_ends_the_client_which_signs_off() {
     let url = &registry.url;
     command.args(["-c", &format!("{client} -n ann -p 0 -r {url} | head -n 1; exec cat >/dev/null")]);
     let mut shell = ClientProgram::start(command);
-    shell.line(|line| line.starts_with("* you are ann"));
+    let greeting = shell.line(|line| line.starts_with("* you are ann"));
+    let at = greeting.split("http://").nth(1).unwrap().split(';').next().unwrap();
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     while registry.users().get("ann").is_some() {
         assert!(std::time::Instant::now() < deadline, "she is still there");
+        // She notices with the next line that nobody reads.
+        let _ = try_send(at, "POST", "/v1/message", "application/json", r#"{"user":"bob","text":"hi"}"#);
     }
 }

@@ -217,18 +217,28 @@ pub(crate) fn http(authority: &str, method: &str, path: &str, body: &str) -> Str
 
 /// One request, and the whole answer.
 pub(crate) fn send(authority: &str, method: &str, path: &str, media_type: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(authority).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
+    try_send(authority, method, path, media_type, body).unwrap()
+}
+
+/// One request to somebody who may be gone.
+pub(crate) fn try_send(
+    authority: &str,
+    method: &str,
+    path: &str,
+    media_type: &str,
+    body: &str,
+) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(authority)?;
+    stream.set_read_timeout(Some(LONG))?;
     let length = body.len();
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\
          content-type: {media_type}\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
+    )?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// Says something to a client that listens by HTTP, as any program could.
