@@ -1,5 +1,6 @@
 //! The examples in docs/protocols.md: each request is sent as it stands there, and answered as it stands there.
 #![cfg(feature = "net")]
+#![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The README's tour, run as it is written: each command in its terminal, each line that it shows awaited.
 #![cfg(all(unix, feature = "terminal", feature = "sqlite"))]
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fs;
