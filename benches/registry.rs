@@ -26,8 +26,8 @@ fn claim() -> Claim {
 
 async fn put_together(store: &Arc<dyn RegistryStore>, names: &[UserName]) {
     let mut tasks = JoinSet::new();
-    for name in names.iter().cloned() {
-        let store = store.clone();
+    for name in names {
+        let (name, store) = (name.clone(), store.clone());
         tasks.spawn(async move { store.upsert(&name, &claim(), NOW).await.unwrap() });
     }
     tasks.join_all().await;

@@ -8,11 +8,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use talk::address::{Address, Entry, Protocol};
 use talk::transport::{Transport, Udp};
 // Named from the root by the machines' sources.
-use talk::{codec, limits, message, name, transport};
+use talk::{address, codec, limits, message, name, transport};
 use tokio::net::UdpSocket;
 
 /// The machines are private to the crate: their sources are taken in here.
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../src/transport/udp"]
 mod udp {
     mod ids;

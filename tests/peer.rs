@@ -274,3 +274,19 @@ async fn a_program_that_does_not_read_slows_its_senders_down() {
         assert_eq!(text(&mut heard).await.1, n.to_string());
     }
 }
+
+#[tokio::test]
+async fn what_was_taken_before_a_shutdown_is_still_told() {
+    let (bob, mut heard) =
+        Peer::builder(name("bob")).listen(Address::loopback(Protocol::HTTP, 0)).start().await.unwrap();
+    let entry = Entry::plain(bob.local_addresses()[0].clone());
+    let http = Http::new();
+    for n in 0..20 {
+        http.send(&entry, &Message::new(name("ann"), &n.to_string())).await.unwrap();
+    }
+    bob.shutdown().await.unwrap();
+    for n in 0..20 {
+        assert_eq!(text(&mut heard).await.1, n.to_string());
+    }
+    assert!(heard.next().await.is_none());
+}

@@ -1,5 +1,6 @@
 //! What the repository promises about itself.
 #![cfg(feature = "terminal")]
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -164,9 +164,11 @@ impl PeerBuilder {
             stop: stop.clone(),
             tasks: TaskTracker::new(),
         });
+        let pumps = TaskTracker::new();
         for incoming in heard {
-            shared.tasks.spawn(pump(incoming, shared.events.clone(), stop.clone()));
+            pumps.spawn(shared.tasks.track_future(pump(incoming, shared.events.clone(), stop.clone())));
         }
+        pumps.close();
         if shared.registry.is_some() {
             let rhythm = maintain::Rhythm {
                 ttl: self.ttl,
@@ -176,7 +178,7 @@ impl PeerBuilder {
             shared.tasks.spawn(maintain::run(shared.clone(), rhythm, standing, lost));
         }
         let peer = Peer { shared, _stop_on_drop: Arc::new(stop.clone().drop_guard()) };
-        Ok((peer, Events::new(receiver, stop)))
+        Ok((peer, Events::new(receiver, stop, pumps)))
     }
 }
 
@@ -190,13 +192,25 @@ impl fmt::Debug for PeerBuilder {
 /// or when the program no longer listens.
 async fn pump(mut incoming: Incoming, events: mpsc::Sender<Event>, stop: CancellationToken) {
     let carry = async {
-        while let Some(message) = incoming.next().await {
-            if events.send(Event::Message(message)).await.is_err() {
-                break;
+        // Room first: a message that was taken out is never dropped with a future that waits.
+        while let Ok(room) = events.reserve().await {
+            let message = tokio::select! {
+                message = incoming.next() => message,
+                () = events.closed() => None,
+            };
+            match message {
+                Some(message) => room.send(Event::Message(message)),
+                None => break,
             }
         }
     };
-    stop.run_until_cancelled(carry).await;
+    if stop.run_until_cancelled(carry).await.is_none() {
+        while let Some(message) = incoming.try_next() {
+            if events.try_send(Event::Message(message)).is_err() {
+                break;
+            }
+        }
+    }
 }
 
 fn refuse_unspecified(address: &Address) -> Result<(), PeerError> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Users;
 use crate::message::Message;
@@ -46,11 +47,13 @@ pub enum Event {
 pub struct Events {
     receiver: mpsc::Receiver<Event>,
     stop: CancellationToken,
+    /// The tasks that may still have messages after the stop.
+    pumps: TaskTracker,
 }
 
 impl Events {
-    pub(super) fn new(receiver: mpsc::Receiver<Event>, stop: CancellationToken) -> Self {
-        Self { receiver, stop }
+    pub(super) fn new(receiver: mpsc::Receiver<Event>, stop: CancellationToken, pumps: TaskTracker) -> Self {
+        Self { receiver, stop, pumps }
     }
 
     /// The next event; `None` after the peer was shut down and everything before that was told.
@@ -58,10 +61,14 @@ impl Events {
     /// # Cancel safety
     /// Cancel safe: an event is only taken by a call that returns it.
     pub async fn next(&mut self) -> Option<Event> {
+        let ended = async {
+            self.stop.cancelled().await;
+            self.pumps.wait().await;
+        };
         tokio::select! {
             biased;
             event = self.receiver.recv() => event,
-            () = self.stop.cancelled() => self.receiver.try_recv().ok(),
+            () = ended => self.receiver.try_recv().ok(),
         }
     }
 }
