@@ -123,7 +123,7 @@ impl TransportError {
 
 /// A way to carry one message to one peer, and to hear what peers send.
 ///
-/// Implement it to plug an own protocol into a peer; [`contract`] (feature `testing`) holds the suite that every
+/// Implement it to plug an own protocol into a peer; `transport::contract` (feature `testing`) holds the suite that every
 /// transport passes.
 ///
 /// # Ordering
