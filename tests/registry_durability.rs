@@ -122,6 +122,41 @@ async fn damaged_data_refuses_the_start() {
 }
 
 #[cfg(unix)]
+#[tokio::test]
+async fn when_the_disk_takes_no_more_writes_are_refused_and_reads_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    // A bound on the size of each file stands for a disk that fails: the write ahead breaks off in the midst.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 400; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_registry")]);
+    let process = Process::spawn({
+        command.args(["--port", "0", "--data"]).arg(dir.path());
+        command
+    });
+    let mut client = Client::connect(process.at).await;
+    let mut accepted = 0;
+    let refusal = loop {
+        let answer = client.ask("PUT", &format!("/v1/users/user-{accepted}"), &[JSON], BODY).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        accepted += 1;
+        assert!(accepted < 10_000, "the disk takes everything");
+    };
+    refusal.refused(503, "a write that the disk did not take");
+    assert!(refusal.header("retry-after").is_some());
+    for _ in 0..3 {
+        client.ask("DELETE", "/v1/users/user-0", &[], "").await.refused(503, "nor any later one");
+        let users = client.ask("GET", "/v1/users", &[], "").await.json();
+        assert_eq!(users.as_object().unwrap().len(), accepted, "what was accepted stands, and nothing else");
+    }
+    process.kill();
+    let process = Process::start(dir.path());
+    let users = Client::connect(process.at).await.ask("GET", "/v1/users", &[], "").await.json();
+    assert_eq!(users.as_object().unwrap().len(), accepted);
+    process.kill();
+}
+
+#[cfg(unix)]
 #[test]
 fn the_data_is_its_owners_alone_to_read() {
     use std::os::unix::fs::PermissionsExt;
