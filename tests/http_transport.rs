@@ -469,3 +469,37 @@ async fn many_messages_on_one_connection_are_answered_one_by_one() {
     }
     assert_eq!(&*next(&mut incoming).await.text, "bye");
 }
+
+#[tokio::test]
+async fn who_keeps_talking_outlives_the_time_for_a_head() {
+    let limit = Duration::from_millis(100);
+    let mut incoming = listen(&limits(|l| l.head_timeout = limit)).await;
+    let mut stream = connect(port(&incoming)).await;
+    let keep = post(r#"{"user":"ann","text":"hi"}"#).replace("connection: close\r\n", "");
+    let started = tokio::time::Instant::now();
+    while started.elapsed() < limit * 5 {
+        stream.write_all(keep.as_bytes()).await.unwrap();
+        next(&mut incoming).await;
+    }
+    stream.write_all(post(r#"{"user":"ann","text":"bye"}"#).as_bytes()).await.unwrap();
+    let got = read_all(stream).await;
+    assert!(got.ends_with("{\"status\":\"ok\"}"), "{got}");
+    assert_eq!(&*next(&mut incoming).await.text, "bye");
+}
+
+#[tokio::test]
+async fn a_body_may_take_longer_than_a_head() {
+    let mut incoming = listen(&limits(|l| l.head_timeout = Duration::from_millis(50))).await;
+    let at = port(&incoming);
+    let whole = post(r#"{"user":"ann","text":"slow"}"#);
+    let (head, body) = whole.split_at(whole.len() - 10);
+    let mut stream = connect(at).await;
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..3 {
+        // Others come and are cut meanwhile.
+        read_all(connect(at).await).await;
+    }
+    stream.write_all(body.as_bytes()).await.unwrap();
+    assert_eq!(status(&read_all(stream).await), "200");
+    assert_eq!(&*next(&mut incoming).await.text, "slow");
+}

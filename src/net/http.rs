@@ -1,11 +1,12 @@
 //! HTTP/1.1 served under our own limits: heads, bodies and silent connections end by their timers, refusals are
 //! problem documents (RFC 9457), and a stop lets requests in progress finish.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::{Shutdown, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Version};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use serde_json::json;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
@@ -56,18 +57,13 @@ pub(crate) async fn serve<H: Handler>(listener: TcpListener, handler: H, limits:
             continue;
         };
         let (handler, limits) = (handler.clone(), limits.clone());
-        let (stop, ended) = (stop.clone(), ended.clone());
-        let work = async move {
-            ended.run_until_cancelled(serve_connection(stream, from, Arc::new(place), handler, &limits, &stop)).await;
-        };
+        let stop = stop.clone();
+        let work = async move { serve_connection(stream, from, Arc::new(place), handler, &limits, &stop).await };
         tasks.spawn(work.instrument(span));
     }
     drop(listener);
     tasks.close();
-    if tokio::time::timeout(limits.grace, tasks.wait()).await.is_err() {
-        ended.cancel();
-        tasks.wait().await;
-    }
+    tasks.wait().await;
 }
 
 async fn serve_connection<H: Handler>(
@@ -78,8 +74,40 @@ async fn serve_connection<H: Handler>(
     limits: &Limits,
     stop: &CancellationToken,
 ) {
-    let shared = Arc::new(Shared::new(stream));
+    let shared = Arc::new(Shared::default());
+    let result = run(stream, from, &shared, place, handler, limits, stop).await;
+    if shared.upgraded.load(Ordering::Relaxed) {
+        return;
+    }
+    let Some(stream) = shared.take() else { return };
+    if let Err(error) = result {
+        debug!(%error, "the connection ended early");
+        // Whatever came last has not been answered.
+        if shared.heard.load(Ordering::Relaxed) {
+            if shared.late.load(Ordering::Relaxed) {
+                let detail = "the request head did not arrive in time";
+                say(&stream, Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+            } else if error.is_parse() {
+                // hyper leaves the preface of HTTP/2 unanswered.
+                say(&stream, Problem::bad("only HTTP/1.1 is spoken here"));
+            }
+        }
+    }
+    linger(&stream).await;
+}
+
+/// Lets hyper have the connection until it ends.
+async fn run<H: Handler>(
+    stream: TcpStream,
+    from: SocketAddr,
+    shared: &Arc<Shared>,
+    place: Arc<Place>,
+    handler: H,
+    limits: &Limits,
+    stop: &CancellationToken,
+) -> hyper::Result<()> {
     let service = service_fn(|mut request: Request<Incoming>| {
+        shared.answering.store(true, Ordering::Relaxed);
         // A request framed by Transfer-Encoding ends its connection (RFC 9112, section 6.1): if something before us
         // framed it otherwise, the rest never passes for a second request.
         let ends = request.headers().contains_key(TRANSFER_ENCODING);
@@ -88,7 +116,6 @@ async fn serve_connection<H: Handler>(
             request.extensions_mut().insert(place.clone());
         }
         let answer = (!smuggles).then(|| handler.handle(request, from));
-        let shared = &shared;
         async move {
             let mut answer = match answer {
                 Some(answer) => answer.await,
@@ -102,39 +129,21 @@ async fn serve_connection<H: Handler>(
             Ok::<_, std::convert::Infallible>(answer)
         }
     });
-    let io = TokioIo::new(Io::new(shared.clone(), give_a_body, limits.body_timeout));
     let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
+        .header_read_timeout(None)
         .max_headers(limits.http_headers)
         .max_buf_size(limits.http_head.max(MIN_BUFFER))
-        .serve_connection(io, service)
+        .serve_connection(TokioIo::new(Io::new(stream, shared.clone(), give_a_body, limits)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if shared.upgraded.load(Ordering::Relaxed) {
-        return;
+    tokio::select! {
+        biased;
+        result = connection.as_mut() => return result,
+        () = stop.cancelled() => {}
     }
-    if let Err(error) = result {
-        debug!(%error, "the connection ended early");
-        // Whatever came last has not been answered.
-        if shared.heard.load(Ordering::Relaxed) {
-            if error.is_timeout() {
-                let detail = "the request head did not arrive in time";
-                say(&shared.stream, Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
-            } else if error.is_parse() {
-                // hyper leaves the preface of HTTP/2 unanswered.
-                say(&shared.stream, Problem::bad("only HTTP/1.1 is spoken here"));
-            }
-        }
-    }
-    linger(&shared.stream).await;
+    connection.as_mut().graceful_shutdown();
+    // Dropped then, which ends what is still in progress.
+    tokio::time::timeout(limits.grace, connection).await.unwrap_or(Ok(()))
 }
 
 /// A connection that leaves HTTP once its 101 is written.
@@ -184,8 +193,12 @@ where
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
-    let all = pin!(Limited::new(body, limit).collect());
-    match tokio::time::timeout(limits.body_timeout, all).await {
+    let mut all = pin!(Limited::new(body, limit).collect());
+    let read = match at_once(all.as_mut()).await {
+        Some(read) => Ok(read),
+        None => tokio::time::timeout(limits.body_timeout, all).await,
+    };
+    match read {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off or is framed badly")),
@@ -194,6 +207,22 @@ where
             Err(timed_out.with(CONNECTION, "close"))
         }
     }
+}
+
+/// The output of a future that is ready after one more turn of its task: a body that came with its head is, and needs no
+/// timer.
+async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    let mut first = true;
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if first => {
+            first = false;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// What every service of ours asks of a request's head, whoever's server it is mounted in.
@@ -211,8 +240,15 @@ pub(crate) fn check_head(head: &Parts, limits: &Limits) -> Result<(), Problem> {
         (None, _) => return Err(Problem::bad("the Host header is missing").with(CONNECTION, "close")),
         (Some(_), Some(_)) => return Err(Problem::bad("there is more than one Host header").with(CONNECTION, "close")),
     };
-    let readable = host.to_str().is_ok_and(|h| h.parse::<hyper::http::uri::Authority>().is_ok() && !h.contains('@'));
-    if !readable {
+    // Nearly always a name or an IPv4 address with a port, which needs no closer look.
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+    let (name, port) = match host.as_bytes().iter().position(|b| *b == b':') {
+        Some(colon) => (&host.as_bytes()[..colon], &host.as_bytes()[colon + 1..]),
+        None => (host.as_bytes(), &[][..]),
+    };
+    let easy = !name.is_empty() && name.iter().all(plain) && port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    let readable = || host.to_str().is_ok_and(|h| h.parse::<hyper::http::uri::Authority>().is_ok() && !h.contains('@'));
+    if !easy && !readable() {
         return Err(Problem::bad("the Host header is not a host with an optional port").with(CONNECTION, "close"));
     }
     if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH) {

@@ -2,30 +2,35 @@
 //!
 //! It adds what hyper leaves out: a body for the bare answers that hyper gives to heads it cannot parse, a bound on
 //! how long a client may leave an answer unread, a look at the lengths that a raw head declares (hyper drops the
-//! `Content-Length` beside a `Transfer-Encoding`), and a handle by which the last word (408) can be said after hyper
-//! has given up.
+//! `Content-Length` beside a `Transfer-Encoding`), and the socket back when hyper is done, for the last word (408).
+//! The time for a head is kept here too: hyper would make and drop a timer for every request.
 
 use std::future::Future;
 use std::io;
-use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-/// A connection that two hold: hyper, and the task that serves it.
-#[derive(Debug)]
+use crate::limits::Limits;
+
+/// What the task that serves a connection knows of it while hyper has it.
+#[derive(Debug, Default)]
 pub(super) struct Shared {
-    pub(super) stream: TcpStream,
+    /// The socket, once hyper has given it up.
+    back: Mutex<Option<TcpStream>>,
     /// Whether bytes came since the last answer: a request that has begun.
     pub(super) heard: AtomicBool,
+    /// Whether a request is being answered, so that no head is waited for.
+    pub(super) answering: AtomicBool,
+    /// Whether a head did not arrive in time.
+    pub(super) late: AtomicBool,
     /// Whether a head declared both lengths that a body can have: a mark of request smuggling.
     pub(super) two_lengths: AtomicBool,
     /// Whether the connection no longer carries HTTP.
@@ -33,14 +38,16 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        let no = || AtomicBool::new(false);
-        Self { stream, heard: no(), two_lengths: no(), upgraded: no() }
+    /// The socket, if hyper has given it up.
+    pub(super) fn take(&self) -> Option<TcpStream> {
+        self.back.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 /// What hyper reads and writes.
 pub(crate) struct Io {
+    /// Here until it is dropped.
+    stream: Option<TcpStream>,
     shared: Arc<Shared>,
     lengths: Lengths,
     /// Rest of a rewritten answer that the socket did not take yet.
@@ -48,43 +55,63 @@ pub(crate) struct Io {
     rewrite: fn(&[u8]) -> Option<Bytes>,
     stalled: Option<Pin<Box<Sleep>>>,
     write_timeout: Duration,
+    head: Option<HeadTimer>,
+}
+
+/// The time for a head, from the last answer on. The timer is not moved for each request: when it fires, it looks
+/// whether it was meant.
+struct HeadTimer {
+    since: Instant,
+    limit: Duration,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Io {
     /// `rewrite` sees each write of hyper's and may put other bytes in its place.
-    pub(super) fn new(shared: Arc<Shared>, rewrite: fn(&[u8]) -> Option<Bytes>, write_timeout: Duration) -> Self {
-        Self { shared, lengths: Lengths::default(), pending: Bytes::new(), rewrite, stalled: None, write_timeout }
+    pub(super) fn new(
+        stream: TcpStream,
+        shared: Arc<Shared>,
+        rewrite: fn(&[u8]) -> Option<Bytes>,
+        limits: &Limits,
+    ) -> Self {
+        let timer = Box::pin(tokio::time::sleep(limits.head_timeout));
+        Self {
+            stream: Some(stream),
+            shared,
+            lengths: Lengths::default(),
+            pending: Bytes::new(),
+            rewrite,
+            stalled: None,
+            write_timeout: limits.body_timeout,
+            head: Some(HeadTimer { since: Instant::now(), limit: limits.head_timeout, timer }),
+        }
     }
 
-    /// From here on the bytes are not hyper's, and nothing is put in their place.
+    /// From here on the bytes are not hyper's: nothing is put in their place, and no head is waited for.
     pub(super) fn plain(mut self) -> Self {
         self.rewrite = |_| None;
+        self.head = None;
         self
     }
 
     /// The socket itself, for its options and for the last bytes.
-    pub(crate) fn socket(&self) -> &TcpStream {
-        &self.shared.stream
+    pub(crate) fn socket(&self) -> Option<&TcpStream> {
+        self.stream.as_ref()
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     fn poll_try_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            match self.shared.stream.poll_write_ready(cx)? {
-                Poll::Ready(()) => match self.shared.stream.try_write(bytes) {
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                    done => {
-                        self.stalled = None;
-                        return Poll::Ready(done);
-                    }
-                },
-                Poll::Pending => {
-                    let deadline = Instant::now() + self.write_timeout;
-                    let sleep = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-                    ready!(sleep.as_mut().poll(cx));
-                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-                }
-            }
+        if let Poll::Ready(done) = self.stream()?.poll_write(cx, bytes) {
+            self.stalled = None;
+            return Poll::Ready(done);
         }
+        let deadline = Instant::now() + self.write_timeout;
+        let sleep = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        ready!(sleep.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -95,26 +122,56 @@ impl Io {
         }
         Poll::Ready(Ok(()))
     }
+
+    /// Ready when a head is waited for and its time is over.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(head) = &mut self.head else { return Poll::Pending };
+        while head.timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            let busy = self.stalled.is_some() || self.shared.answering.load(Ordering::Relaxed);
+            let end = if busy { now + head.limit } else { head.since + head.limit };
+            if end <= now {
+                return Poll::Ready(());
+            }
+            head.timer.as_mut().reset(end);
+        }
+        Poll::Pending
+    }
+
+    fn note_read(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() || self.head.is_none() {
+            return;
+        }
+        self.shared.heard.store(true, Ordering::Relaxed);
+        if self.lengths.see(bytes) {
+            self.shared.two_lengths.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn note_write(&mut self, bytes: &[u8]) {
+        let Some(head) = &mut self.head else { return };
+        head.since = Instant::now();
+        self.shared.heard.store(false, Ordering::Relaxed);
+        if !bytes.starts_with(INFORMATION) {
+            self.shared.answering.store(false, Ordering::Relaxed);
+        }
+    }
 }
 
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        loop {
-            ready!(this.shared.stream.poll_read_ready(cx))?;
-            let before = buf.filled().len();
-            match this.shared.stream.try_read_buf(buf) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Poll::Ready(Err(e)),
-                Ok(read) => {
-                    if read > 0 && !this.shared.upgraded.load(Ordering::Relaxed) {
-                        this.shared.heard.store(true, Ordering::Relaxed);
-                        if this.lengths.see(&buf.filled()[before..]) {
-                            this.shared.two_lengths.store(true, Ordering::Relaxed);
-                        }
-                    }
-                    return Poll::Ready(Ok(()));
-                }
+        let before = buf.filled().len();
+        match this.stream()?.poll_read(cx, buf) {
+            Poll::Ready(done) => {
+                done?;
+                this.note_read(&buf.filled()[before..]);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => {
+                ready!(this.poll_late(cx));
+                this.shared.late.store(true, Ordering::Relaxed);
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
     }
@@ -123,7 +180,7 @@ impl AsyncRead for Io {
 impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_pending(cx))?;
-        self.shared.heard.store(false, Ordering::Relaxed);
+        self.note_write(bytes);
         if let Some(other) = (self.rewrite)(bytes) {
             self.pending = other;
             // What the socket does not take now goes out at the next write or flush.
@@ -141,7 +198,13 @@ impl AsyncWrite for Io {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pending(cx))?;
-        Poll::Ready(SockRef::from(&self.shared.stream).shutdown(Shutdown::Write))
+        self.stream()?.poll_shutdown(cx)
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        *self.shared.back.lock().unwrap_or_else(PoisonError::into_inner) = self.stream.take();
     }
 }
 
@@ -165,7 +228,10 @@ impl Lengths {
         while !bytes.is_empty() {
             let end = bytes.iter().position(|b| *b == b'\n');
             let part = &bytes[..end.unwrap_or(bytes.len())];
-            for byte in part.iter().take(LONGEST.saturating_sub(self.seen)) {
+            // Lines that begin like neither of the two are not looked at further.
+            let first = if self.seen > 0 { self.line[0] } else { part.first().map_or(0, u8::to_ascii_lowercase) };
+            let most = if matches!(first, b'c' | b't') { LONGEST } else { 1 };
+            for byte in part.iter().take(most.saturating_sub(self.seen)) {
                 self.line[self.seen] = byte.to_ascii_lowercase();
                 self.seen += 1;
             }
@@ -184,6 +250,8 @@ impl Lengths {
     }
 }
 
+/// How an answer begins that is not the last to its request.
+const INFORMATION: &[u8] = b"HTTP/1.1 1";
 /// The length of `transfer-encoding`.
 const LONGEST: usize = 17;
 

@@ -99,6 +99,12 @@ impl Inbox {
         self.sender.try_send(message).map_err(|_| InboxFull)
     }
 
+    #[cfg(feature = "net")]
+    /// Puts a message in if there is room, and gives it back otherwise.
+    pub(super) fn try_put(&self, message: Message) -> Result<(), Message> {
+        self.sender.try_send(message).map_err(mpsc::error::TrySendError::into_inner)
+    }
+
     /// Takes room for one message if there is any.
     ///
     /// # Errors

@@ -50,15 +50,18 @@ impl Receiver {
             Frame::HealthCheck => return Ok(Heard::Taken(None)),
             Frame::Ack(_) => return Err(CodecError::Shape("an acknowledgement is no message".into())),
         };
-        let Ok(slot) = self.inbox.slot() else {
-            let before = message.id.as_ref().is_some_and(|id| self.seen.knows(&message.from, id));
-            return Ok(if before { Heard::Taken(message.id) } else { Heard::Full(message) });
+        let Some(id) = message.id.clone() else {
+            return Ok(self.inbox.try_put(message).map_or_else(Heard::Full, |()| Heard::Taken(None)));
         };
-        let id = message.id.clone();
-        if id.as_ref().is_none_or(|id| self.seen.remember(&message.from, id)) {
+        // Room first: what is remembered must be delivered.
+        let Ok(slot) = self.inbox.slot() else {
+            let before = self.seen.knows(&message.from, &id);
+            return Ok(if before { Heard::Taken(Some(id)) } else { Heard::Full(message) });
+        };
+        if self.seen.remember(&message.from, &id) {
             slot.put(message);
         }
-        Ok(Heard::Taken(id))
+        Ok(Heard::Taken(Some(id)))
     }
 
     /// Waits for room and takes the message.

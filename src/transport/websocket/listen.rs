@@ -137,7 +137,9 @@ fn switching(accept: &HeaderValue, v2: bool) -> Answer {
 async fn converse(upgrade: Upgrade, receiver: Arc<Receiver>, v2: bool, stop: CancellationToken) {
     let Some(Upgraded { io, read, place }) = upgrade.wait().await else { return };
     // Nothing is sent to a silent peer, so only the system finds out that it is gone.
-    let _ = SockRef::from(io.socket()).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    if let Some(socket) = io.socket() {
+        let _ = SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    }
     let config = config(receiver.limits());
     let mut socket = WebSocketStream::from_partially_read(io, read.to_vec(), Role::Server, Some(config)).await;
     drop(read);
@@ -238,7 +240,9 @@ async fn finish(mut socket: WebSocketStream<Io>, code: CloseCode, reason: &str, 
         }
     };
     let _ = tokio::time::timeout(limits.grace, farewell).await;
-    linger(socket.get_ref().socket()).await;
+    if let Some(socket) = socket.get_ref().socket() {
+        linger(socket).await;
+    }
 }
 
 /// A reason has at most 123 bytes (RFC 6455, section 5.5).
