@@ -11,12 +11,17 @@ use talk::transport::{Transport, Udp};
 use talk::{address, codec, limits, message, name, transport};
 use tokio::net::UdpSocket;
 
+#[allow(dead_code, unused_imports)]
+#[path = "../src/transport/ids.rs"]
+mod ids;
+#[allow(dead_code, unused_imports)]
+#[path = "../src/transport/memory.rs"]
+mod memory;
+
 /// The machines are private to the crate: their sources are taken in here.
 #[allow(dead_code, unused_imports)]
 #[path = "../src/transport/udp"]
 mod udp {
-    mod ids;
-    mod memory;
     mod receiver;
     mod sender;
     mod simulation;

@@ -45,7 +45,7 @@ async fn a_plain_entry_is_registered_under_name_in_version_1() {
     assert!(request.starts_with("POST /v1/users HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("content-type: application/json\r\n"), "{request}");
     assert!(!request.contains("authorization"), "{request}");
-    assert_eq!(body(request), r#"{"address":{"host":"127.0.0.1","port":3002,"protocol":"UDP"},"name":"bob"}"#);
+    assert_eq!(body(request), r#"{"name":"bob","address":{"protocol":"UDP","host":"127.0.0.1","port":3002}}"#);
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn features_secret_and_lease_travel_in_version_2() {
     assert!(request.starts_with("PUT /v1/users/bob?ttl=60 HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("content-type: application/vnd.talk.v2+json\r\n"), "{request}");
     assert!(request.contains("authorization: Bearer hunter2\r\n"), "{request}");
-    assert_eq!(body(request), r#"{"features":["ack"],"host":"127.0.0.1","port":3002,"protocol":"UDP"}"#);
+    assert_eq!(body(request), r#"{"protocol":"UDP","host":"127.0.0.1","port":3002,"features":["ack"]}"#);
 }
 
 #[tokio::test]
@@ -69,9 +69,9 @@ async fn a_renewal_is_the_bare_address_and_touches_no_features() {
     client.renew(&bob(), &unix, None, None).await.unwrap();
     let requests = fake.requests();
     assert!(requests[0].contains("content-type: application/json\r\n"));
-    assert_eq!(body(&requests[0]), r#"{"host":"127.0.0.1","port":3002,"protocol":"UDP"}"#);
+    assert_eq!(body(&requests[0]), r#"{"protocol":"UDP","host":"127.0.0.1","port":3002}"#);
     assert!(requests[1].contains("content-type: application/vnd.talk.v2+json\r\n"));
-    assert_eq!(body(&requests[1]), r#"{"locator":"/tmp/bob","protocol":"UNIX"}"#);
+    assert_eq!(body(&requests[1]), r#"{"protocol":"UNIX","locator":"/tmp/bob"}"#);
 }
 
 #[tokio::test]

@@ -447,3 +447,14 @@ async fn the_service_mounts_in_another_hyper_server() {
     drop(client);
     serving.await.unwrap();
 }
+
+#[tokio::test]
+async fn answers_are_the_documented_bytes_in_the_documented_order() {
+    let server = Server::start().await;
+    let body = r#"{"port":"8080","host":"127.0.0.1","protocol":"http"}"#;
+    assert_eq!(server.ask("PUT", "/v1/users/bob", &[JSON], body).await.body, br#"{"status":"ok"}"#);
+    let list = br#"{"bob":{"protocol":"HTTP","host":"127.0.0.1","port":8080}}"#;
+    assert_eq!(server.get("/v1/users").await.body, list);
+    assert_eq!(server.get("/v1/users/bob").await.body, br#"{"protocol":"HTTP","host":"127.0.0.1","port":8080}"#);
+    server.stop().await;
+}

@@ -6,7 +6,11 @@ mod checks;
 pub mod contract;
 #[cfg(feature = "net")]
 mod http;
+#[cfg(feature = "net")]
+mod ids;
 mod inbox;
+#[cfg(feature = "net")]
+mod memory;
 #[cfg(feature = "net")]
 mod receiver;
 #[cfg(feature = "net")]

@@ -1,8 +1,6 @@
 //! One datagram a message.
 
-mod ids;
 mod listener;
-mod memory;
 mod names;
 mod outbox;
 mod receiver;

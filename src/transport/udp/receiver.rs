@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::memory::{Key, Keys, Memory};
+use super::super::memory::{Key, Keys, Memory};
 use crate::codec::talk::Order;
 use crate::limits::Limits;
 use crate::message::Message;

@@ -152,6 +152,11 @@ impl<T: Default> Memory<T> {
         place
     }
 
+    /// The place of a sender that was heard before, which stays as old as it is.
+    pub(super) fn find(&self, key: Key) -> Option<usize> {
+        self.places.get(&key).copied()
+    }
+
     pub(super) fn state(&mut self, place: usize) -> &mut T {
         &mut self.senders[place].state
     }
