@@ -283,11 +283,12 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
 
 /// Whether a body calls itself JSON (RFC 6839: also by `+json`); `None` when it says nothing of itself.
 pub(crate) fn says_json(headers: &HeaderMap) -> Option<bool> {
-    if headers.get(CONTENT_TYPE)?.as_bytes() == b"application/json" && headers.get_all(CONTENT_TYPE).iter().count() == 1
-    {
-        return Some(true);
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    match (values.next(), values.next()) {
+        (None, _) => None,
+        (Some(value), None) if value.as_bytes() == b"application/json" => Some(true),
+        _ => Some(media_type(headers).is_some_and(|kind| kind == "application/json" || kind.ends_with("+json"))),
     }
-    Some(media_type(headers).is_some_and(|kind| kind == "application/json" || kind.ends_with("+json")))
 }
 
 /// An answer with a body.

@@ -226,7 +226,7 @@ impl Lengths {
     fn see(&mut self, mut bytes: &[u8]) -> bool {
         let mut both = false;
         while !bytes.is_empty() {
-            let end = bytes.iter().position(|b| *b == b'\n');
+            let end = line_end(bytes);
             let part = &bytes[..end.unwrap_or(bytes.len())];
             // Lines that begin like neither of the two are not looked at further.
             let first = if self.seen > 0 { self.line[0] } else { part.first().map_or(0, u8::to_ascii_lowercase) };
@@ -250,6 +250,16 @@ impl Lengths {
     }
 }
 
+/// Where the first line ends; in blocks, because every byte that comes in is looked at.
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    let holds_one = |block: &[u8]| block.iter().fold(false, |found, b| found | (*b == b'\n'));
+    let block = bytes.chunks_exact(BLOCK).position(holds_one);
+    let start = block.map_or(bytes.len() - bytes.len() % BLOCK, |n| n * BLOCK);
+    bytes[start..].iter().position(|b| *b == b'\n').map(|n| start + n)
+}
+
+/// A size for which the compiler compares all bytes at once.
+const BLOCK: usize = 16;
 /// How an answer begins that is not the last to its request.
 const INFORMATION: &[u8] = b"HTTP/1.1 1";
 /// The length of `transfer-encoding`.
@@ -262,6 +272,18 @@ mod tests {
     fn found(text: &str, pieces: usize) -> bool {
         let mut lengths = Lengths::default();
         text.as_bytes().chunks(pieces).fold(false, |found, piece| found | lengths.see(piece))
+    }
+
+    #[test]
+    fn the_end_of_a_line_is_found_wherever_it_is() {
+        for length in 0..70 {
+            let mut bytes = vec![b'x'; length];
+            assert_eq!(line_end(&bytes), None);
+            for at in (0..length).rev() {
+                bytes[at] = b'\n';
+                assert_eq!(line_end(&bytes), Some(at));
+            }
+        }
     }
 
     #[test]

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming as Body;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, StatusCode, Uri};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode, Uri};
 
 use super::checks::{check_text, network};
 use super::receiver::{HEALTH, Heard, Receiver, STATUS_OK, health};
@@ -19,7 +20,7 @@ use crate::codec::{CodecError, talk};
 use crate::limits::Limits;
 use crate::message::{Message, MessageId};
 use crate::net::client::{HttpClient, NoReply, Reply};
-use crate::net::http::{Answer, Handler, Problem, answer, check_head, read_body, says_json, serve};
+use crate::net::http::{Answer, Handler, Problem, check_head, read_body, says_json, serve};
 use crate::net::listener;
 use crate::text::SafeText;
 
@@ -159,33 +160,50 @@ struct Listening {
 
 impl Handler for Listening {
     async fn handle(&self, request: Request<Body>, _from: SocketAddr) -> Answer {
-        self.answer(request).await.unwrap_or_else(Answer::from)
+        let (head, body) = request.into_parts();
+        match self.look_at(&head) {
+            Err(problem) => problem.into(),
+            Ok(Some(answer)) => answer,
+            Ok(None) => {
+                let limits = self.receiver.limits();
+                let taken = read_body(body, limits).await.and_then(|body| self.take(&body));
+                taken.map_or_else(Answer::from, |()| taken_answer(head.headers))
+            }
+        }
     }
 }
 
 impl Listening {
-    async fn answer(&self, request: Request<Body>) -> Result<Answer, Problem> {
-        let (head, body) = request.into_parts();
-        let limits = self.receiver.limits();
-        check_head(&head, limits)?;
+    /// The answer that needs no body; `None` when a message is to be read.
+    fn look_at(&self, head: &Parts) -> Result<Option<Answer>, Problem> {
+        check_head(head, self.receiver.limits())?;
         match head.uri.path() {
-            MESSAGE if head.method == Method::POST => {
-                if says_json(&head.headers) == Some(false) {
-                    let detail = "the media type must be application/json";
-                    return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-                }
-                let body = read_body(body, limits).await?;
-                match self.receiver.take(&body) {
-                    Ok(Heard::Taken(_)) => Ok(answer(StatusCode::OK, JSON, Bytes::from_static(STATUS_OK))),
-                    Ok(Heard::Full(_)) => Err(Problem::busy("the inbox is full")),
-                    Err(error) => Err(Problem::from(error)),
-                }
+            MESSAGE if head.method != Method::POST => Err(Problem::method("POST")),
+            MESSAGE if says_json(&head.headers) == Some(false) => {
+                let detail = "the media type must be application/json";
+                Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
             }
-            MESSAGE => Err(Problem::method("POST")),
-            HEALTH => health(&head),
+            MESSAGE => Ok(None),
+            HEALTH => health(head).map(Some),
             _ => Err(Problem::new(StatusCode::NOT_FOUND, "messages go to POST /v1/message")),
         }
     }
+
+    fn take(&self, body: &[u8]) -> Result<(), Problem> {
+        match self.receiver.take(body)? {
+            Heard::Taken(_) => Ok(()),
+            Heard::Full(_) => Err(Problem::busy("the inbox is full")),
+        }
+    }
+}
+
+/// Says that a message was taken, in the map of the request's headers: making another would cost more than the rest.
+fn taken_answer(mut headers: HeaderMap) -> Answer {
+    headers.clear();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    let mut answer = Response::new(Full::new(Bytes::from_static(STATUS_OK)));
+    *answer.headers_mut() = headers;
+    answer
 }
 
 impl From<CodecError> for Problem {
