@@ -11,6 +11,7 @@ use common::fake_http::{FakeHttp, answer, empty};
 use common::fake_websocket::{FakeWebSocket, Reply};
 use common::raw::{LONG, connect, exchange, next, port, read_all, request, status};
 use common::raw_websocket::{frame, open, read_close, read_frame, read_text, text, upgrade};
+use futures_util::{SinkExt, StreamExt};
 use talk::address::{Address, Entry, Host, Protocol};
 use talk::limits::Limits;
 use talk::message::{Message, MessageId};
@@ -18,6 +19,7 @@ use talk::name::UserName;
 use talk::transport::{Incoming, Sent, Transport, TransportError, WebSocket};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio_tungstenite::tungstenite::Message as Frame;
 
 const HI: &str = r#"{"user":"ann","text":"hi"}"#;
 
@@ -527,4 +529,31 @@ async fn a_send_that_nobody_waits_for_any_more_does_not_hold_up_the_next() {
     drop(pending);
     assert_eq!(websocket.send(&to, &say("kept")).await.unwrap(), Sent::Delivered);
     assert!(fake.next().await.contains("kept"));
+}
+
+#[tokio::test]
+async fn a_connection_without_messages_is_closed_after_five_minutes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = peer(listener.local_addr().unwrap().port());
+    let (told, closed) = tokio::sync::oneshot::channel();
+    let receiver = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+        socket.next().await.unwrap().unwrap();
+        socket.send("OK".into()).await.unwrap();
+        let last = socket.next().await.unwrap().unwrap();
+        told.send(last.clone()).unwrap();
+        last
+    });
+    let websocket = WebSocket::new();
+    assert_eq!(websocket.send(&to, &hi()).await.unwrap(), Sent::Delivered);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(299)).await;
+    tokio::task::yield_now().await;
+    assert!(!receiver.is_finished());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    tokio::time::resume();
+    let last = tokio::time::timeout(LONG, closed).await.unwrap().unwrap();
+    let Frame::Close(Some(close)) = last else { panic!("{last:?}") };
+    assert_eq!(u16::from(close.code), 1000);
 }

@@ -444,4 +444,37 @@ mod tests {
             assert_eq!(give_a_body(other), None);
         }
     }
+
+    /// Takes every upgrade and holds the connection.
+    #[derive(Clone)]
+    struct Holding(tokio::sync::mpsc::Sender<Upgraded>);
+
+    impl Handler for Holding {
+        async fn handle(&self, mut request: Request<Incoming>, _from: SocketAddr) -> Answer {
+            let (upgrade, hold) = (Upgrade::of(&mut request), self.0.clone());
+            tokio::spawn(async move { hold.send(upgrade.wait().await.unwrap()).await });
+            let mut answer = Answer::default();
+            *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            answer
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upgraded_connection_keeps_its_place_until_it_ends() {
+        use tokio::io::AsyncWriteExt;
+        let ip = "192.0.2.1".parse().unwrap();
+        let connections = Connections::new(1);
+        let place = Arc::new(connections.enter(ip).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, from) = listener.accept().await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let (hold, mut held) = tokio::sync::mpsc::channel(1);
+        serve_connection(stream, from, place, Holding(hold), &Limits::default(), &CancellationToken::new()).await;
+        let upgraded = held.recv().await.unwrap();
+        assert!(connections.enter(ip).is_none());
+        drop(upgraded);
+        assert!(connections.enter(ip).is_some());
+    }
 }
