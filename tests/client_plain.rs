@@ -7,7 +7,8 @@ mod common;
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::programs::{ClientProgram, Finished, Home, RegistryProgram, free_port, http, say, send, try_send};
 
@@ -427,5 +428,53 @@ fn a_reader_that_goes_away_ends_the_client_which_signs_off() {
         assert!(std::time::Instant::now() < deadline, "she is still there");
         // She notices with the next line that nobody reads.
         let _ = try_send(at, "POST", "/v1/message", "application/json", r#"{"user":"bob","text":"hi"}"#);
+    }
+}
+
+#[test]
+fn signals_end_a_client_whose_output_nobody_reads() {
+    let home = Home::new();
+    let registry = RegistryProgram::start(&home);
+    let port = free_port();
+    // Kept open and never read.
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let mut command = home.client(&format!("--registry {} --name=ann --port {port}", registry.url));
+    let mut client = command.stdin(Stdio::piped()).stdout(writer).stderr(Stdio::null()).spawn().unwrap();
+    drop(command);
+    let id = client.id().to_string();
+    let signal = || assert!(Command::new("kill").args(["-s", "TERM", &id]).status().unwrap().success());
+    let mut done = Vec::new();
+    if soon(|| registry.users().get("ann").is_some()) {
+        done.push("registered");
+    }
+    let text = serde_json::json!({"user": "bob", "text": "x".repeat(1000)}).to_string();
+    let at = format!("127.0.0.1:{port}");
+    if soon(|| http(&at, "POST", "/v1/message", &text).starts_with("HTTP/1.1 503")) {
+        done.push("full");
+    }
+    signal();
+    if soon(|| registry.users().get("ann").is_none()) {
+        done.push("signed off");
+    }
+    signal();
+    if soon(|| client.try_wait().unwrap().is_some()) {
+        done.push("ended");
+    }
+    let _ = client.kill();
+    assert_eq!(done, ["registered", "full", "signed off", "ended"]);
+    assert_eq!(client.wait().unwrap().code(), Some(130));
+}
+
+/// Whether something that another process does becomes so.
+fn soon(mut is_so: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if is_so() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }

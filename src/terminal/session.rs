@@ -77,7 +77,12 @@ pub(super) async fn run(
         registry_lost: false,
         failed: false,
     };
-    let talked = session.talk(greeting, signals).await;
+    let talked = tokio::select! {
+        biased;
+        talked = session.talk(greeting) => talked,
+        // Outside of it, as it may be waiting for a screen that takes nothing more.
+        () = signals.next() => Ok(()),
+    };
     gate.release();
     let left = tokio::select! {
         left = session.leave() => talked.and(left),
@@ -124,7 +129,7 @@ enum Then {
 }
 
 impl Session {
-    async fn talk(&mut self, greeting: &str, signals: &mut Signals) -> Result<(), Closed> {
+    async fn talk(&mut self, greeting: &str) -> Result<(), Closed> {
         let notice = self.screen.style().notice(greeting);
         self.screen.show(notice).await?;
         let mut first = true;
@@ -159,7 +164,6 @@ impl Session {
                 () = tokio::time::sleep_until(prompt_at), if self.person && work.is_some() && !self.input.is_asked() => {
                     self.ask();
                 }
-                () = signals.next() => return Ok(()),
                 () = self.screen.closed() => return Err(Closed),
             }
         }
