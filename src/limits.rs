@@ -30,7 +30,8 @@ pub struct Limits {
     pub loopback_exempt: bool,
     /// Time for a request head to arrive, from the first silence on; also for an upgrade. 10 s. Then 408 and a close.
     pub head_timeout: Duration,
-    /// Time for a request body to arrive. 30 s. Then 408 and a close.
+    /// Time for a request body to arrive. 30 s. Then 408 and a close. Also for an answer to be taken, or for the next
+    /// 1 MiB of a long one; then the connection is reset.
     pub body_timeout: Duration,
     /// Time for a connection to be made. 5 s: a peer on the same continent answers in a tenth of that.
     pub connect_timeout: Duration,

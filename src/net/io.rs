@@ -1,9 +1,9 @@
 //! The server's side of a TCP connection as hyper sees it.
 //!
 //! It adds what hyper leaves out: a body for the bare answers that hyper gives to heads it cannot parse, a bound on
-//! how long a client may leave an answer unread, a look at the lengths that a raw head declares (hyper drops the
-//! `Content-Length` beside a `Transfer-Encoding`), and the socket back when hyper is done, for the last word (408).
-//! The time for a head is kept here too: hyper would make and drop a timer for every request.
+//! how long a client may leave an answer unread or take it in drops, a look at the lengths that a raw head declares
+//! (hyper drops the `Content-Length` beside a `Transfer-Encoding`), and the socket back when hyper is done, for the
+//! last word (408). The time for a head is kept here too: hyper would make and drop a timer for every request.
 
 use std::future::Future;
 use std::io;
@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
@@ -53,7 +54,11 @@ pub(crate) struct Io {
     /// Rest of a rewritten answer that the socket did not take yet.
     pending: Bytes,
     rewrite: fn(&[u8]) -> Option<Bytes>,
+    /// When what is being written must have gone out, and how much of it went since that was set.
     stalled: Option<Pin<Box<Sleep>>>,
+    gone: usize,
+    /// How much must go out in `write_timeout`, unless that is all there is.
+    pace: usize,
     write_timeout: Duration,
     head: Option<HeadTimer>,
 }
@@ -82,6 +87,8 @@ impl Io {
             pending: Bytes::new(),
             rewrite,
             stalled: None,
+            gone: 0,
+            pace: PACE,
             write_timeout: limits.body_timeout,
             head: Some(HeadTimer { since: Instant::now(), limit: limits.head_timeout, timer }),
         }
@@ -91,6 +98,8 @@ impl Io {
     pub(super) fn plain(mut self) -> Self {
         self.rewrite = |_| None;
         self.head = None;
+        // What is said there is short, and a stream of it may never be flushed to its end.
+        self.pace = 1;
         self
     }
 
@@ -105,12 +114,22 @@ impl Io {
 
     fn poll_try_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Poll::Ready(done) = self.stream()?.poll_write(cx, bytes) {
-            self.stalled = None;
+            self.gone += done.as_ref().map_or(0, |written| *written);
+            if self.gone >= self.pace {
+                (self.stalled, self.gone) = (None, 0);
+            }
             return Poll::Ready(done);
         }
-        let deadline = Instant::now() + self.write_timeout;
-        let sleep = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let sleep = match &mut self.stalled {
+            Some(sleep) => sleep,
+            none => {
+                self.gone = 0;
+                none.insert(Box::pin(tokio::time::sleep_until(Instant::now() + self.write_timeout)))
+            }
+        };
         ready!(sleep.as_mut().poll(cx));
+        // The system drops what it holds for that reader too, when the socket is closed.
+        let _ = SockRef::from(&*self.stream()?).set_linger(Some(Duration::ZERO));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -193,7 +212,9 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_pending(cx)
+        ready!(self.poll_pending(cx))?;
+        self.stalled = None;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -262,6 +283,9 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
 const BLOCK: usize = 16;
 /// How an answer begins that is not the last to its request.
 const INFORMATION: &[u8] = b"HTTP/1.1 1";
+/// Bytes of an answer that a client must take in each `write_timeout`. 1 MiB: over the default of 30 s that is slower
+/// than any line on which somebody would wait for a long answer.
+const PACE: usize = 1 << 20;
 /// The length of `transfer-encoding`.
 const LONGEST: usize = 17;
 
