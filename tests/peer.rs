@@ -290,3 +290,36 @@ async fn what_was_taken_before_a_shutdown_is_still_told() {
     }
     assert!(heard.next().await.is_none());
 }
+
+#[tokio::test]
+async fn what_was_confirmed_before_a_shutdown_is_told_to_a_program_that_reads_slowly() {
+    let mut limits = talk::limits::Limits::default();
+    limits.events = 1;
+    let builder = Peer::builder(name("bob")).listen(Address::loopback(Protocol::HTTP, 0)).limits(limits);
+    let (bob, mut heard) = builder.start().await.unwrap();
+    let entry = Entry::plain(bob.local_addresses()[0].clone());
+    let http = Http::new();
+    for n in 0..20 {
+        http.send(&entry, &Message::new(name("ann"), &n.to_string())).await.unwrap();
+    }
+    bob.shutdown().await.unwrap();
+    for n in 0..20 {
+        assert_eq!(text(&mut heard).await.1, n.to_string());
+    }
+    assert!(heard.next().await.is_none());
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_and_waits_for_an_earlier_message_is_told_before_the_end() {
+    let (bob, mut heard) =
+        Peer::builder(name("bob")).listen(Address::loopback(Protocol::UDP, 0)).start().await.unwrap();
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(bob.local_addresses()[0].authority().unwrap()).await.unwrap();
+    socket.send(br#"{"user":"ann","text":"second","id":"2","run":"r","n":2,"base":1}"#).await.unwrap();
+    let mut ack = [0; 64];
+    let length = socket.recv(&mut ack).await.unwrap();
+    assert_eq!(&ack[..length], br#"{"ack":"2"}"#);
+    bob.shutdown().await.unwrap();
+    assert_eq!(text(&mut heard).await.1, "second");
+    assert!(heard.next().await.is_none());
+}

@@ -164,9 +164,16 @@ impl PeerBuilder {
             stop: stop.clone(),
             tasks: TaskTracker::new(),
         });
-        let pumps = TaskTracker::new();
+        let (pumps, grace) = (TaskTracker::new(), self.limits.grace);
         for incoming in heard {
-            pumps.spawn(shared.tasks.track_future(pump(incoming, shared.events.clone(), stop.clone())));
+            // The peer waits only until nothing more is taken; how fast the rest is read is the program's affair.
+            let pump = shared.tasks.track_future(pump(incoming, shared.events.clone(), stop.clone()));
+            let events = shared.events.clone();
+            pumps.spawn(async move {
+                if let Some(rest) = pump.await {
+                    finish(rest, events, grace).await;
+                }
+            });
         }
         pumps.close();
         if shared.registry.is_some() {
@@ -188,9 +195,9 @@ impl fmt::Debug for PeerBuilder {
     }
 }
 
-/// Carries what one transport hears to the program, waiting for room; ends, and so stops the listening, with the peer
-/// or when the program no longer listens.
-async fn pump(mut incoming: Incoming, events: mpsc::Sender<Event>, stop: CancellationToken) {
+/// Carries what one transport hears to the program, waiting for room. Ends with the peer, and then gives back what was
+/// heard and not carried; or when the program no longer listens, which stops the listening.
+async fn pump(mut incoming: Incoming, events: mpsc::Sender<Event>, stop: CancellationToken) -> Option<Incoming> {
     let carry = async {
         // Room first: a message that was taken out is never dropped with a future that waits.
         while let Ok(room) = events.reserve().await {
@@ -204,11 +211,18 @@ async fn pump(mut incoming: Incoming, events: mpsc::Sender<Event>, stop: Cancell
             }
         }
     };
-    if stop.run_until_cancelled(carry).await.is_none() {
-        while let Some(message) = incoming.try_next() {
-            if events.try_send(Event::Message(message)).is_err() {
-                break;
-            }
+    stop.run_until_cancelled(carry).await.is_none().then(|| {
+        incoming.stop();
+        incoming
+    })
+}
+
+/// Carries the rest, which its senders believe delivered. A transport that keeps a place in its inbox is not waited for
+/// longer than `grace`.
+async fn finish(mut incoming: Incoming, events: mpsc::Sender<Event>, grace: Duration) {
+    while let Ok(Some(message)) = tokio::time::timeout(grace, incoming.next()).await {
+        if events.send(Event::Message(message)).await.is_err() {
+            break;
         }
     }
 }

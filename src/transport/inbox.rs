@@ -15,7 +15,8 @@ pub struct Incoming {
     messages: mpsc::Receiver<Message>,
     local: Address,
     lost: Arc<AtomicU64>,
-    _stop: DropGuard,
+    stop: CancellationToken,
+    _stop_on_drop: DropGuard,
 }
 
 impl Incoming {
@@ -29,7 +30,8 @@ impl Incoming {
         let stopped = CancellationToken::new();
         let lost = Arc::new(AtomicU64::new(0));
         let inbox = Inbox { sender, stopped: stopped.clone(), lost: lost.clone() };
-        (inbox, Self { messages, local, lost, _stop: stopped.drop_guard() })
+        let stop = stopped.clone();
+        (inbox, Self { messages, local, lost, stop, _stop_on_drop: stopped.drop_guard() })
     }
 
     /// The next message; `None` when the transport ended.
@@ -51,6 +53,12 @@ impl Incoming {
     /// Cancel safe.
     pub async fn next_many(&mut self, into: &mut Vec<Message>, most: usize) -> usize {
         self.messages.recv_many(into, most).await
+    }
+
+    /// Stops the listening, but keeps what was taken: [`Incoming::next`] still gives that, and then `None`.
+    pub fn stop(&mut self) {
+        self.messages.close();
+        self.stop.cancel();
     }
 
     /// Where the transport listens, with the port that the system chose.
@@ -152,7 +160,8 @@ impl Inbox {
         self.lost.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Fires when the [`Incoming`] was dropped: the transport must stop listening.
+    /// Fires when the [`Incoming`] was stopped or dropped: the transport must stop listening. Slots that it still has
+    /// count; a message that was acknowledged is put into its own before the end.
     #[must_use]
     pub fn stopped(&self) -> &CancellationToken {
         &self.stopped

@@ -55,7 +55,7 @@ pub(super) async fn listen(socket: UdpSocket, inbox: Inbox, limits: Limits) {
     loop {
         let due = ear.receiver.next_due();
         let ready = tokio::select! {
-            () = &mut stopped => return,
+            () = &mut stopped => break,
             () = sleep_until(due) => false,
             _ = socket.readable() => true,
         };
@@ -71,6 +71,7 @@ pub(super) async fn listen(socket: UdpSocket, inbox: Inbox, limits: Limits) {
             }
         }
     }
+    ear.receiver.finish();
 }
 
 enum Drained {

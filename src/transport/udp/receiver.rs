@@ -76,6 +76,13 @@ impl Receiver {
         self.earliest = oldest.map(|since| since + LONGEST_WAIT);
     }
 
+    /// Delivers all that waits: it was acknowledged, and nothing else will come.
+    pub(super) fn finish(&mut self) {
+        for run in self.memory.states().flat_map(|runs| runs.0.iter_mut()) {
+            run.release_all(&mut self.held);
+        }
+    }
+
     /// Whether it was taken. `message` is `None` for one that is known: it fills its place with nothing.
     fn take_in_order(&mut self, now: Instant, place: usize, message: Option<Message>, order: &Order) -> bool {
         let key = self.keys.key(order.run.as_str().as_bytes());
