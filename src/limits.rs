@@ -50,7 +50,7 @@ pub struct Limits {
     pub duplicate_window: Duration,
     /// Ids remembered per sender. 65,536; then the oldest is forgotten.
     pub duplicate_ids: usize,
-    /// Senders whose ids are remembered. 1,024; then the one silent for longest is forgotten.
+    /// Senders (a name at an address) whose ids are remembered. 1,024; then the one silent for longest is forgotten.
     pub duplicate_senders: usize,
     /// Ids remembered of all senders together. 1,048,576 (about 64 MiB); then the oldest of the largest are forgotten.
     pub duplicate_total: usize,

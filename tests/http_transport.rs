@@ -503,3 +503,25 @@ async fn a_body_may_take_longer_than_a_head() {
     assert_eq!(status(&read_all(stream).await), "200");
     assert_eq!(&*next(&mut incoming).await.text, "slow");
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_stranger_elsewhere_cannot_use_up_the_ids_of_a_sender() {
+    let mut incoming = listener().await;
+    let at = port(&incoming);
+    let say = async |source: &str, text: &str| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
+        let mut stream = socket.connect(([127, 0, 0, 1], at).into()).await.unwrap();
+        let body = format!(r#"{{"user":"ann","text":"{text}","id":"1"}}"#);
+        stream.write_all(post(&body).as_ref()).await.unwrap();
+        assert_eq!(status(&read_all(stream).await), "200");
+    };
+    say("127.0.0.2", "from eve").await;
+    say("127.0.0.1", "from ann").await;
+    say("127.0.0.1", "from ann again").await;
+    say("127.0.0.1", "").await;
+    assert_eq!(&*next(&mut incoming).await.text, "from eve");
+    assert_eq!(&*next(&mut incoming).await.text, "from ann");
+    assert!(incoming.try_next().is_none());
+}

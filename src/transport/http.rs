@@ -1,7 +1,7 @@
 //! Messages over HTTP: `POST /v1/message`, answered when the program's inbox has it.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -159,14 +159,14 @@ struct Listening {
 }
 
 impl Handler for Listening {
-    async fn handle(&self, request: Request<Body>, _from: SocketAddr) -> Answer {
+    async fn handle(&self, request: Request<Body>, from: SocketAddr) -> Answer {
         let (head, body) = request.into_parts();
         match self.look_at(&head) {
             Err(problem) => problem.into(),
             Ok(Some(answer)) => answer,
             Ok(None) => {
                 let limits = self.receiver.limits();
-                let taken = read_body(body, limits).await.and_then(|body| self.take(&body));
+                let taken = read_body(body, limits).await.and_then(|body| self.take(&body, from.ip()));
                 taken.map_or_else(Answer::from, |()| taken_answer(head.headers))
             }
         }
@@ -189,8 +189,8 @@ impl Listening {
         }
     }
 
-    fn take(&self, body: &[u8]) -> Result<(), Problem> {
-        match self.receiver.take(body)? {
+    fn take(&self, body: &[u8], source: IpAddr) -> Result<(), Problem> {
+        match self.receiver.take(body, source)? {
             Heard::Taken(_) => Ok(()),
             Heard::Full(_) => Err(Problem::busy("the inbox is full")),
         }

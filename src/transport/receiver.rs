@@ -1,5 +1,6 @@
 //! What Http and WebSocket do with the bytes of a message: read it, pass over what came before, put it into the inbox.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::header::USER_AGENT;
@@ -44,7 +45,7 @@ impl Receiver {
     ///
     /// # Errors
     /// What is no message.
-    pub(super) fn take(&self, bytes: &[u8]) -> Result<Heard, CodecError> {
+    pub(super) fn take(&self, bytes: &[u8], source: IpAddr) -> Result<Heard, CodecError> {
         let message = match talk::decode(bytes, self.limits.message)? {
             Frame::Message(message, _) => message,
             Frame::HealthCheck => return Ok(Heard::Taken(None)),
@@ -55,10 +56,10 @@ impl Receiver {
         };
         // Room first: what is remembered must be delivered.
         let Ok(slot) = self.inbox.slot() else {
-            let before = self.seen.knows(&message.from, &id);
+            let before = self.seen.knows(source, &message.from, &id);
             return Ok(if before { Heard::Taken(Some(id)) } else { Heard::Full(message) });
         };
-        if self.seen.remember(&message.from, &id) {
+        if self.seen.remember(source, &message.from, &id) {
             slot.put(message);
         }
         Ok(Heard::Taken(Some(id)))
@@ -71,10 +72,14 @@ impl Receiver {
     ///
     /// # Cancel safety
     /// The message is lost with the future, and not remembered.
-    pub(super) async fn take_when_free(&self, message: Message) -> Result<Option<MessageId>, InboxFull> {
+    pub(super) async fn take_when_free(
+        &self,
+        message: Message,
+        source: IpAddr,
+    ) -> Result<Option<MessageId>, InboxFull> {
         let slot = self.inbox.wait().await?;
         let id = message.id.clone();
-        if id.as_ref().is_none_or(|id| self.seen.remember(&message.from, id)) {
+        if id.as_ref().is_none_or(|id| self.seen.remember(source, &message.from, id)) {
             slot.put(message);
         }
         Ok(id)

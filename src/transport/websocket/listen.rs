@@ -1,6 +1,6 @@
 //! The listening end: upgrades taken, frames read, each message confirmed once it is in the inbox.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ impl Listening {
             return Err(Problem::bad("an upgrade has no body").with(CONNECTION, "close"));
         }
         let upgrade = Upgrade::of(&mut Request::from_parts(head, body));
-        let work = converse(upgrade, self.receiver.clone(), v2, self.stop.clone());
+        let work = converse(upgrade, from.ip(), self.receiver.clone(), v2, self.stop.clone());
         let ended = self.ended.clone();
         let work = async move { ended.run_until_cancelled(work).await };
         self.tasks.spawn(work.instrument(debug_span!("websocket", %from)));
@@ -134,7 +134,7 @@ fn switching(accept: &HeaderValue, v2: bool) -> Answer {
 }
 
 /// Reads messages from one connection until either end closes.
-async fn converse(upgrade: Upgrade, receiver: Arc<Receiver>, v2: bool, stop: CancellationToken) {
+async fn converse(upgrade: Upgrade, source: IpAddr, receiver: Arc<Receiver>, v2: bool, stop: CancellationToken) {
     let Some(Upgraded { io, read, place }) = upgrade.wait().await else { return };
     // Nothing is sent to a silent peer, so only the system finds out that it is gone.
     if let Some(socket) = io.socket() {
@@ -143,7 +143,7 @@ async fn converse(upgrade: Upgrade, receiver: Arc<Receiver>, v2: bool, stop: Can
     let config = config(receiver.limits());
     let mut socket = WebSocketStream::from_partially_read(io, read.to_vec(), Role::Server, Some(config)).await;
     drop(read);
-    let reading = read_messages(&mut socket, &receiver, v2);
+    let reading = read_messages(&mut socket, source, &receiver, v2);
     let close =
         stop.run_until_cancelled(Box::pin(reading)).await.unwrap_or(Close::With(CloseCode::Away, String::new()));
     debug!(?close, "the connection ends");
@@ -162,7 +162,7 @@ enum Close {
     With(CloseCode, String),
 }
 
-async fn read_messages(socket: &mut WebSocketStream<Io>, receiver: &Receiver, v2: bool) -> Close {
+async fn read_messages(socket: &mut WebSocketStream<Io>, source: IpAddr, receiver: &Receiver, v2: bool) -> Close {
     let mut unflushed = false;
     loop {
         // Answers leave in one write when nothing more is there to read.
@@ -186,14 +186,14 @@ async fn read_messages(socket: &mut WebSocketStream<Io>, receiver: &Receiver, v2
             Some(Err(error)) => return close_for(&error),
             None => return Close::Gone,
         };
-        let heard = match receiver.take(text.as_bytes()) {
+        let heard = match receiver.take(text.as_bytes(), source) {
             Ok(Heard::Taken(id)) => Ok(id),
             Ok(Heard::Full(message)) => {
                 // What is confirmed already must not wait for the program.
                 if unflushed && socket.flush().await.is_err() {
                     return Close::Gone;
                 }
-                receiver.take_when_free(message).await
+                receiver.take_when_free(message, source).await
             }
             Err(error) => return Close::With(close_code(&error), error.to_string()),
         };
