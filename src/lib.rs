@@ -4,7 +4,8 @@
 //! a *registry*, and sends texts to others, whatever their protocol. The binaries `registry` and `talk-client` are
 //! thin shells over what is here:
 //!
-//! ```
+#![cfg_attr(feature = "net", doc = "```")]
+#![cfg_attr(not(feature = "net"), doc = "```text")]
 //! use std::sync::Arc;
 //! use talk::registry::{self, Registry, RegistryClient};
 //! use talk::{Address, Event, Peer, Protocol};

@@ -42,7 +42,8 @@ fn the_lints_that_hold_the_house_rules_are_on() {
 #[test]
 fn the_program_in_the_readme_is_the_one_that_the_documentation_tests() {
     let library = read("src/lib.rs");
-    let documented = library.split("//! ```\n").nth(1).expect("a program in the documentation");
+    let (_, program) = library.split_once("doc = \"```text\")]\n").expect("a program in the documentation");
+    let (documented, _) = program.split_once("//! ```\n").expect("its end");
     let documented: Vec<&str> = documented.lines().map(|line| line[3..].trim_start_matches(' ')).collect();
     let readme = read("README.md");
     let shown = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a program");
