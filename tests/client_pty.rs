@@ -166,6 +166,33 @@ fn tab_completes_commands_and_names() {
 }
 
 #[test]
+fn a_prompt_never_names_somebody_whom_the_next_line_does_not_go_to() {
+    use nix::sys::signal::{Signal, kill};
+    let home = Home::new();
+    let registry = RegistryProgram::start(&home);
+    let mut bob = bob(&home, &registry);
+    let mut ann = Terminal::start(&home, &registry, false, &[]);
+    ann.send(":user bob\r");
+    ann.sees("to bob> ");
+    ann.send(":user dora");
+    ann.sees(":user dora");
+    // A registry that takes its time.
+    let process = nix::unistd::Pid::from_raw(registry.id().try_into().unwrap());
+    kill(process, Signal::SIGSTOP).unwrap();
+    ann.send("\r");
+    let before = ann.sees("> ");
+    assert!(!before.ends_with("to bob"), "{before:?}");
+    kill(process, Signal::SIGCONT).unwrap();
+    ann.sees("there is no user dora");
+    ann.send("to nobody\r");
+    ann.sees("nobody is chosen");
+    ann.send(":user bob\r");
+    ann.sees("to bob> ");
+    ann.send("to bob\r");
+    assert_eq!(bob.line(|_| true), "ann: to bob");
+}
+
+#[test]
 fn the_history_outlives_the_program_and_is_private() {
     use std::os::unix::fs::PermissionsExt;
     let home = Home::new();

@@ -229,7 +229,11 @@ impl Session {
         match commands::parse(&line) {
             Ok(Command::Nothing) => {}
             Ok(Command::Update) => return Ok(Then::Wait(self.update())),
-            Ok(Command::User(name)) => return Ok(Then::Wait(self.select(name))),
+            Ok(Command::User(name)) => {
+                // While a slow registry is asked, the prompt must not name whom the next line will not go to.
+                self.selected = None;
+                return Ok(Then::Wait(self.select(name)));
+            }
             Ok(Command::Help) => self.screen.show(Shown::Out(HELP.into())).await?,
             Ok(Command::Exit) => return Ok(Then::Leave),
             Ok(Command::Text(text)) => match self.selected.clone() {
@@ -260,12 +264,10 @@ impl Session {
             Done::Update(Err(_)) if first && self.registry_lost => self.failed = true,
             Done::Update(Err(error)) => self.error(error).await?,
             Done::Select(name, Err(error)) => {
-                self.selected = None;
                 self.error(format!("cannot look up {name}: {error}")).await?;
             }
             Done::Select(name, Ok(())) => {
                 // After a refusal nobody is chosen: what is typed next must not reach whoever was before.
-                self.selected = None;
                 let entry = self.peer.users().get(&name).cloned();
                 match entry {
                     None => self.error(format!("there is no user {name}; :update shows who is there")).await?,

@@ -62,6 +62,10 @@ impl RegistryProgram {
         Self { child, url }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn authority(&self) -> &str {
         self.url.strip_prefix("http://").unwrap()
     }
