@@ -54,10 +54,13 @@ fn usage_errors_exit_2_and_say_where_the_mistake_is() {
         ("--name=a/b", "--name \"a/b\""),
         ("--name=ann --port=http", "--port \"http\": a port is"),
         ("--name=ann --protocol=tcp", "http, udp or websocket"),
+        ("--name=ann --port=65536", "from 0 to 65535"),
         ("--name=ann --host=0.0.0.0", "--public-url"),
+        ("--name=ann --host=0.0.0.0 --port=0", "http://192.0.2.7:8080"),
+        ("--name=ann --registry=ftp://a", "--registry \"ftp://a\": no address of a registry: it looks like http://"),
         ("--name=ann --host=::", "--public-url"),
         ("--name=ann --config=/nonexistent.toml", "/nonexistent.toml"),
-        ("--name=ann surplus", "surplus"),
+        ("--name=ann surplus", "\"surplus\" belongs to no option"),
     ] {
         let done = alone(&home, arguments);
         assert_eq!((done.code(), done.out.len()), (Some(2), 0), "{arguments}: {done:?}");

@@ -56,6 +56,7 @@ async fn a_port_that_is_taken_is_a_clear_error() {
     let (output, text) = run(&["--memory", "--port", &port]);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{text}");
+    assert!(text.contains("--port"), "{text}");
     // A flag is stronger than the environment, which is stronger than the default.
     let output = registry().arg("--memory").env("PORT", &port).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

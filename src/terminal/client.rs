@@ -19,7 +19,7 @@ use super::start::{self, Log};
 use crate::address::{Address, Host, Protocol, parse_port};
 use crate::name::{UserName, is_reserved};
 use crate::peer::{Peer, PeerError};
-use crate::registry::RegistryClient;
+use crate::registry::{RegistryClient, RegistryError};
 use crate::secret::Secret;
 
 /// Talk to other users from the terminal.
@@ -29,7 +29,7 @@ use crate::secret::Secret;
     usage = "--name NAME [OPTIONS]",
     example = "talk-client --name ann\ntalk-client --name bob --port 8081 --protocol websocket\nprintf ':user bob\\nhi\\n' | talk-client --name ann --port 0",
     note = "Type :help for the commands.",
-    note = "Every option may also come from the environment (TALK_NAME, TALK_REGISTRY,\nTALK_HOST, TALK_PORT, TALK_PROTOCOL, TALK_PUBLIC_URL, TALK_CONFIG), or else\nfrom the file talk/client.toml in the platform's configuration directory,\nunder the same names: name = \"ann\". TALK_DATA names a directory for data,\ninstead of the platform's; RUST_LOG says what is logged to stderr."
+    note = "Every option may also come from the environment (TALK_NAME, TALK_REGISTRY,\nTALK_HOST, TALK_PORT, TALK_PROTOCOL, TALK_PUBLIC_URL, TALK_CONFIG), or else\nfrom the file talk/client.toml in the platform's configuration directory,\nunder the same names: name = \"ann\". TALK_DATA names a directory for data,\ninstead of the platform's; RUST_LOG says what is logged to stderr;\nNO_COLOR=1 switches colours off."
 )]
 struct Arguments {
     /// your name: letters, digits, '_', '.' and '-' (required)
@@ -47,8 +47,8 @@ struct Arguments {
     /// how others send to you: http, udp or websocket (default http)
     #[argh(option)]
     protocol: Option<String>,
-    /// the URL by which others reach you, when it is not host and port; without a port in it the scheme's default is
-    /// meant (default none)
+    /// the URL by which others reach you, when it is not host and port; only the host and the port in it count, and
+    /// without a port the scheme's default (default none)
     #[argh(option)]
     public_url: Option<String>,
     /// read settings from this file, which must exist
@@ -93,7 +93,7 @@ impl ClientOptions {
     fn layered(given: &Arguments, settings: &Settings, look: Look, data: Option<PathBuf>) -> Result<Self, Exit> {
         let name = settings.value("name", given.name.as_deref(), own_name)?;
         let name = name.ok_or_else(|| Exit::usage("a name is needed: --name NAME"))?;
-        let registry = settings.value("registry", given.registry.as_deref(), RegistryClient::new)?;
+        let registry = settings.value("registry", given.registry.as_deref(), registry_at)?;
         let registry = match registry {
             Some(registry) => registry,
             None => RegistryClient::new(DEFAULT_REGISTRY).map_err(Exit::usage)?,
@@ -105,6 +105,7 @@ impl ClientOptions {
         let protocol = protocol.unwrap_or(Protocol::HTTP);
         let public = settings.value("public-url", given.public_url.as_deref(), public_place)?;
         if public.is_none() && host.is_unspecified() {
+            let port = if port == 0 { DEFAULT_PORT } else { port };
             return Err(Exit::usage(format_args!(
                 "nobody can reach you at {host}; say by which address they do, such as \
                  --public-url http://192.0.2.7:{port}"
@@ -202,6 +203,9 @@ fn complain(style: Style, text: &str) {
     let _ = plain::print(Shown::Err(text));
 }
 
+/// What to do when the port or the host is not to be had.
+pub(super) const ELSEWHERE: &str = "choose another place with --port or --host (--port 0 finds a free one)";
+
 /// What to do about a peer that did not start.
 fn advice(error: &PeerError, name_in_use_here: bool) -> String {
     match error {
@@ -211,7 +215,7 @@ fn advice(error: &PeerError, name_in_use_here: bool) -> String {
         PeerError::Taken(_) => format!("{error}; choose another with --name"),
         PeerError::Unspecified(_) => format!("{error} with --public-url"),
         PeerError::Listen(_) => {
-            format!("{error}; choose another place with --port or --host (--port 0 finds a free one)")
+            format!("{error}; {ELSEWHERE}")
         }
         _ => error.to_string(),
     }
@@ -224,8 +228,20 @@ fn own_name(name: &str) -> Result<UserName, crate::name::NameError> {
     UserName::new(name)
 }
 
-pub(super) fn port_or_0(port: &str) -> Result<u16, crate::address::AddressError> {
-    if port == "0" { Ok(0) } else { parse_port(port) }
+pub(super) fn port_or_0(port: &str) -> Result<u16, &'static str> {
+    if port == "0" {
+        Ok(0)
+    } else {
+        parse_port(port).map_err(|_| "a port is an integer from 0 to 65535, in digits only")
+    }
+}
+
+fn registry_at(url: &str) -> Result<RegistryClient, String> {
+    RegistryClient::new(url).map_err(|error| match error {
+        // Where the URL came from, and the URL, stand before this.
+        RegistryError::BadUrl { reason, .. } => format!("no address of a registry: {reason}"),
+        other => other.to_string(),
+    })
 }
 
 fn standard_protocol(name: &str) -> Result<Protocol, &'static str> {

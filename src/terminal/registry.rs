@@ -11,7 +11,7 @@ use argh::{ArgsInfo, FromArgs};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::client::{INTERRUPTED, port_or_0};
+use super::client::{ELSEWHERE, INTERRUPTED, port_or_0};
 use super::options::{self, Exit};
 use super::settings::{Environment, Settings, SettingsFile, data_directory, default_file};
 use super::signals::Signals;
@@ -108,7 +108,8 @@ impl RegistryOptions {
         let limits = Limits::default();
         let store = open(self.data, &limits).await?;
         let service = service(store).limits(&limits);
-        let mut registry = Registry::bind(&self.host, self.port, service).await.map_err(|e| e.to_string())?;
+        let registry = Registry::bind(&self.host, self.port, service).await;
+        let mut registry = registry.map_err(|error| format!("{error}; {ELSEWHERE}"))?;
         if let Some(every) = self.health_check {
             registry = registry.health_checks(every, transports(&limits));
         }
