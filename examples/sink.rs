@@ -16,15 +16,23 @@ use talk::transport::{Http, Incoming, Transport, Udp, WebSocket};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run(std::env::args().skip(1).collect()))
+    runtime.block_on(async {
+        let mut sinks = tokio::task::JoinSet::new();
+        for incoming in listen(std::env::args().skip(1).collect()).await? {
+            println!("listening on {}", incoming.local_address());
+            sinks.spawn(drop_all(incoming));
+        }
+        sinks.join_all().await;
+        Ok(())
+    })
 }
 
-async fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
+async fn listen(arguments: Vec<String>) -> Result<Vec<Incoming>, Box<dyn Error>> {
     let usage = "usage: sink [--http PORT] [--udp PORT] [--websocket PORT]";
     if arguments.is_empty() || !arguments.len().is_multiple_of(2) {
         return Err(usage.into());
     }
-    let mut sinks = tokio::task::JoinSet::new();
+    let mut sinks = Vec::new();
     for pair in arguments.chunks_exact(2) {
         let transport: Arc<dyn Transport> = match pair[0].as_str() {
             "--http" => Arc::new(Http::new()),
@@ -33,12 +41,9 @@ async fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
             _ => return Err(usage.into()),
         };
         let at = Address::loopback(transport.protocol(), pair[1].parse()?);
-        let incoming = transport.listen(&at).await?;
-        println!("listening on {}", incoming.local_address());
-        sinks.spawn(drop_all(incoming));
+        sinks.push(transport.listen(&at).await?);
     }
-    sinks.join_all().await;
-    Ok(())
+    Ok(sinks)
 }
 
 async fn drop_all(mut incoming: Incoming) {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 #[test]
 fn the_pages_that_others_look_for_are_there_and_their_links_lead_somewhere() {
-    for page in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs/protocols.md"]
-    {
+    let pages = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
+    for page in pages.into_iter().chain(["docs/embedding.md", "docs/operations.md", "docs/protocols.md"]) {
         let text = read(page);
         assert!(text.starts_with("# "), "{page} has no title");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
@@ -48,6 +48,22 @@ fn the_program_in_the_readme_is_the_one_that_the_documentation_tests() {
     let readme = read("README.md");
     let shown = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a program");
     assert_eq!(shown.lines().map(str::trim_start).collect::<Vec<_>>(), documented);
+}
+
+#[test]
+fn the_dependencies_that_embedding_names_are_those_of_its_programs() {
+    let page = read("docs/embedding.md");
+    let named: toml::Value =
+        toml::from_str(page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap()).unwrap();
+    let mut programs = 0;
+    for program in page.split("```rust").skip(1).filter_map(|rest| rest.split("```").next()) {
+        programs += 1;
+        for line in program.lines().filter_map(|line| line.strip_prefix("use ")) {
+            let name = line.split("::").next().unwrap().replace('_', "-");
+            assert!(name == "std" || named["dependencies"].get(&name).is_some(), "{name} is not named");
+        }
+    }
+    assert!(programs > 3, "only {programs} programs");
 }
 
 #[test]
