@@ -203,9 +203,6 @@ fn complain(style: Style, text: &str) {
     let _ = plain::print(Shown::Err(text));
 }
 
-/// What to do when the port or the host is not to be had.
-pub(super) const ELSEWHERE: &str = "choose another place with --port or --host (--port 0 finds a free one)";
-
 /// What to do about a peer that did not start.
 fn advice(error: &PeerError, name_in_use_here: bool) -> String {
     match error {
@@ -287,6 +284,8 @@ const PROGRAM: &str = "talk-client";
 const KEYS: &[&str] = &["name", "registry", "host", "port", "protocol", "public-url"];
 const DEFAULT_REGISTRY: &str = "http://127.0.0.1:8088";
 const DEFAULT_PORT: u16 = 8080;
+/// What to do when the port or the host is not to be had.
+pub(super) const ELSEWHERE: &str = "choose another place with --port or --host (--port 0 finds a free one)";
 /// The exit code of a program that Ctrl-C ended, as shells have it.
 pub(super) const INTERRUPTED: u8 = 130;
 
@@ -344,7 +343,7 @@ mod tests {
         for (argument, wanted) in [
             ("--name=a b", "use letters"),
             ("--name=Server", "reserved"),
-            ("--port=65536", "1 to 65535"),
+            ("--port=65536", "0 to 65535"),
             ("--host=http://a", "DNS name"),
             ("--protocol=tcp", "http, udp or websocket"),
             ("--registry=nonsense", "http://"),
