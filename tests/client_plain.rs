@@ -5,7 +5,7 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -480,4 +480,58 @@ fn soon(mut is_so: impl FnMut() -> bool) -> bool {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+#[test]
+fn a_signal_while_it_signs_on_leaves_no_entry_behind() {
+    let home = Home::new();
+    // A registry that takes its time, and keeps entries for ever.
+    let registry = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", registry.local_addr().unwrap());
+    let mut client = ClientProgram::start(home.client(&format!("--registry {url} --name=ann --port 0")));
+    let id = client.id().to_string();
+    let (tell, deleted) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut entry = serde_json::Value::Null;
+        for stream in registry.incoming() {
+            let (head, body) = read_request(stream.as_ref().unwrap());
+            let answer = match head.split(' ').next().unwrap() {
+                "POST" => {
+                    Command::new("kill").args(["-s", "INT", &id]).status().unwrap();
+                    // A client that does not wait for the answer closes the connection now.
+                    let mut stream = stream.as_ref().unwrap();
+                    stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+                    let _ = stream.read(&mut [0]);
+                    entry = serde_json::from_slice::<serde_json::Value>(&body).unwrap()["address"].take();
+                    "{}".to_owned()
+                }
+                "DELETE" => {
+                    tell.send(()).unwrap();
+                    "{}".to_owned()
+                }
+                _ if head.starts_with("GET /v1/users/ann ") => entry.to_string(),
+                _ => serde_json::json!({"ann": entry}).to_string(),
+            };
+            let length = answer.len();
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+            let _ = write!(stream.unwrap(), "{head}\r\ncontent-length: {length}\r\n\r\n{answer}");
+        }
+    });
+    assert!(client.wait().code().is_some());
+    assert!(deleted.try_recv().is_ok(), "the entry is still there");
+}
+
+fn read_request(stream: &std::net::TcpStream) -> (String, Vec<u8>) {
+    let mut from = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    while !head.ends_with("\r\n\r\n") {
+        let before = head.len();
+        from.read_line(&mut head).unwrap();
+        if let Some(value) = head[before..].to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    from.read_exact(&mut body).unwrap();
+    (head, body)
 }

@@ -15,8 +15,7 @@ use talk::transport::{Http, Sent, Transport, Udp, WebSocket};
 #[tokio::test]
 async fn the_sink_takes_more_than_any_inbox_holds_over_every_transport() {
     let arguments = ["--http", "0", "--udp", "0", "--websocket", "0"].map(String::from).to_vec();
-    let transports: [Box<dyn Transport>; 3] =
-        [Box::new(Http::new()), Box::new(Udp::new()), Box::new(WebSocket::new())];
+    let transports: [Box<dyn Transport>; 3] = [Box::new(Http::new()), Box::new(Udp::new()), Box::new(WebSocket::new())];
     for (incoming, transport) in sink::listen(arguments).await.unwrap().into_iter().zip(transports) {
         let to = Entry::acknowledging(incoming.local_address().clone());
         let taking = tokio::spawn(sink::drop_all(incoming));

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 
@@ -156,9 +157,24 @@ impl ClientOptions {
         if let Some(public) = &self.public {
             builder = builder.public(public.clone());
         }
+        let starting = builder.start();
+        tokio::pin!(starting);
         let started = tokio::select! {
-            started = builder.start() => started,
-            () = signals.next() => return Ok(Ended::Aborted),
+            started = &mut starting => started,
+            () = signals.next() => {
+                // The registry may have the entry already, and some keep it for ever.
+                let take_back = async {
+                    if let Ok((peer, _)) = starting.await {
+                        // Whoever leaves at once does not read why it failed.
+                        let _ = peer.shutdown().await;
+                    }
+                };
+                tokio::select! {
+                    _ = tokio::time::timeout(TAKE_BACK, take_back) => {}
+                    () = signals.next() => {}
+                }
+                return Ok(Ended::Aborted);
+            }
         };
         let in_use = kept.as_ref().is_ok_and(KeptSecret::is_in_use);
         let (peer, events) = started.map_err(|error| advice(&error, in_use))?;
@@ -286,6 +302,8 @@ const DEFAULT_REGISTRY: &str = "http://127.0.0.1:8088";
 const DEFAULT_PORT: u16 = 8080;
 /// What to do when the port or the host is not to be had.
 pub(super) const ELSEWHERE: &str = "choose another place with --port or --host (--port 0 finds a free one)";
+/// How long a signal while the client signs on waits for the registry, so that no entry stays behind.
+const TAKE_BACK: Duration = Duration::from_secs(5);
 /// The exit code of a program that Ctrl-C ended, as shells have it.
 pub(super) const INTERRUPTED: u8 = 130;
 
