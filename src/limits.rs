@@ -23,8 +23,8 @@ pub struct Limits {
     pub uri: usize,
     /// Bytes that a client accepts of a response: 32 MiB holds the list of a full registry. More is an error.
     pub http_response: usize,
-    /// Connections from one remote address. 256, which spares a large office behind one address; loopback is exempt.
-    /// One more is answered 429 and closed.
+    /// Connections from one remote address, or over IPv6 from one network of 64 bits. 256, which spares a large office
+    /// behind one address; loopback is exempt. One more is answered 429 and closed.
     pub connections_per_address: usize,
     /// Whether loopback connections are not counted. True; false where a proxy on this machine passes strangers on.
     pub loopback_exempt: bool,

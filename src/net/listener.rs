@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -72,6 +72,7 @@ impl Connections {
         if self.loopback_exempt && ip.is_loopback() {
             return Some(Place { counted: None });
         }
+        let ip = counted(ip);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(ip).or_insert(0);
         if *count >= self.limit {
@@ -96,6 +97,15 @@ impl Drop for Place {
     }
 }
 
+/// What counts as one address: of IPv6 the network of 64 bits, all of which one host may use. On a link all hosts share
+/// one such network.
+fn counted(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(v6) if !v6.is_unicast_link_local() => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+        other => other,
+    }
+}
+
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
@@ -105,6 +115,11 @@ mod tests {
     #[test]
     fn the_count_is_per_address_given_back_and_spares_loopback() {
         let connections = Connections::new(2);
+        let [near, nearer, far] = ["2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"].map(|ip| ip.parse().unwrap());
+        let network = [connections.enter(near).unwrap(), connections.enter(nearer).unwrap()];
+        assert!(connections.enter(near).is_none(), "one host has a whole network of addresses");
+        assert!(connections.enter(far).is_some());
+        drop(network);
         let (one, two) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         let first = connections.enter(one).unwrap();
         let _second = connections.enter(one).unwrap();
