@@ -323,3 +323,20 @@ async fn what_was_acknowledged_and_waits_for_an_earlier_message_is_told_before_t
     assert_eq!(text(&mut heard).await.1, "second");
     assert!(heard.next().await.is_none());
 }
+
+#[tokio::test]
+async fn limits_of_zero_still_let_one_message_through_at_a_time() {
+    let mut limits = talk::limits::Limits::default();
+    (limits.inbox, limits.events) = (0, 0);
+    for protocol in [Protocol::HTTP, Protocol::WEBSOCKET, Protocol::UDP] {
+        let builder = Peer::builder(name("bob")).listen(Address::loopback(protocol, 0)).limits(limits.clone());
+        let (bob, mut heard) = builder.start().await.unwrap();
+        let registry = Registry::start().await;
+        let at = Entry::acknowledging(bob.local_addresses()[0].clone());
+        registry.client().insert(&name("bob"), &at, None, None).await.unwrap();
+        let ann = Peer::builder(name("ann")).registry(registry.client()).start().await.unwrap().0;
+        assert_eq!(ann.send(&name("bob"), "hi").await.unwrap(), Sent::Delivered);
+        assert_eq!(text(&mut heard).await.1, "hi");
+        registry.stop().await;
+    }
+}

@@ -149,7 +149,7 @@ impl PeerBuilder {
             }
         }
 
-        let (events, receiver) = mpsc::channel(self.limits.events);
+        let (events, receiver) = mpsc::channel(self.limits.events.max(1));
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             name: self.name,

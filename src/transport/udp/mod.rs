@@ -90,7 +90,7 @@ impl Transport for Udp {
             Err(error) => Err(error),
         };
         let (socket, local) = opened.map_err(|source| TransportError::Listen { at: at.clone(), source })?;
-        let (inbox, incoming) = Incoming::channel(Address::socket(Protocol::UDP, local), self.limits.inbox);
+        let (inbox, incoming) = Incoming::channel(Address::socket(Protocol::UDP, local), self.limits.inbox.max(1));
         tokio::spawn(listener::listen(socket, inbox, self.limits.clone()));
         Ok(incoming)
     }
