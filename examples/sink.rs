@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })
 }
 
-async fn listen(arguments: Vec<String>) -> Result<Vec<Incoming>, Box<dyn Error>> {
+pub(crate) async fn listen(arguments: Vec<String>) -> Result<Vec<Incoming>, Box<dyn Error>> {
     let usage = "usage: sink [--http PORT] [--udp PORT] [--websocket PORT]";
     if arguments.is_empty() || !arguments.len().is_multiple_of(2) {
         return Err(usage.into());
@@ -46,7 +46,7 @@ async fn listen(arguments: Vec<String>) -> Result<Vec<Incoming>, Box<dyn Error>>
     Ok(sinks)
 }
 
-async fn drop_all(mut incoming: Incoming) {
+pub(crate) async fn drop_all(mut incoming: Incoming) {
     let mut messages = Vec::new();
     while incoming.next_many(&mut messages, AT_ONCE).await > 0 {
         messages.clear();
