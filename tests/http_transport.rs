@@ -525,3 +525,15 @@ async fn a_stranger_elsewhere_cannot_use_up_the_ids_of_a_sender() {
     assert_eq!(&*next(&mut incoming).await.text, "from ann");
     assert!(incoming.try_next().is_none());
 }
+
+#[tokio::test]
+async fn who_is_told_to_continue_and_then_falls_silent_is_closed_like_anybody() {
+    let mut incoming = listen(&limits(|l| l.head_timeout = Duration::from_millis(100))).await;
+    let keep = post(r#"{"user":"ann","text":"hi"}"#).replace("connection: close\r\n", "expect: 100-continue\r\n");
+    let mut stream = connect(port(&incoming)).await;
+    // In one piece: the word to continue and the answer then leave in one too.
+    stream.write_all(keep.as_bytes()).await.unwrap();
+    let got = read_all(stream).await;
+    assert!(got.starts_with("HTTP/1.1 100 ") && got.ends_with("{\"status\":\"ok\"}"), "{got}");
+    assert_eq!(&*next(&mut incoming).await.text, "hi");
+}

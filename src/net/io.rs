@@ -171,7 +171,8 @@ impl Io {
         let Some(head) = &mut self.head else { return };
         head.since = Instant::now();
         self.shared.heard.store(false, Ordering::Relaxed);
-        if !bytes.starts_with(INFORMATION) {
+        // Alone: the answer may follow in the same piece.
+        if bytes != CONTINUE {
             self.shared.answering.store(false, Ordering::Relaxed);
         }
     }
@@ -281,8 +282,8 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
 
 /// A size for which the compiler compares all bytes at once.
 const BLOCK: usize = 16;
-/// How an answer begins that is not the last to its request.
-const INFORMATION: &[u8] = b"HTTP/1.1 1";
+/// What hyper writes when it wants a body, which is not the answer yet.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Bytes of an answer that a client must take in each `write_timeout`. 1 MiB: over the default of 30 s that is slower
 /// than any line on which somebody would wait for a long answer.
 const PACE: usize = 1 << 20;
