@@ -557,3 +557,28 @@ async fn a_connection_without_messages_is_closed_after_five_minutes() {
     let Frame::Close(Some(close)) = last else { panic!("{last:?}") };
     assert_eq!(u16::from(close.code), 1000);
 }
+
+#[tokio::test]
+async fn closing_says_goodbye_to_every_peer_and_a_later_send_begins_anew() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = peer(listener.local_addr().unwrap().port());
+    let receiver = tokio::spawn(async move {
+        let mut codes = Vec::new();
+        for _ in 0..2 {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+            socket.next().await.unwrap().unwrap();
+            socket.send("OK".into()).await.unwrap();
+            let Frame::Close(Some(close)) = socket.next().await.unwrap().unwrap() else { panic!("no Close") };
+            codes.push(u16::from(close.code));
+            assert!(socket.next().await.is_none());
+        }
+        codes
+    });
+    let websocket = WebSocket::new();
+    for _ in 0..2 {
+        assert_eq!(websocket.send(&to, &hi()).await.unwrap(), Sent::Delivered);
+        websocket.close().await;
+    }
+    assert_eq!(tokio::time::timeout(LONG, receiver).await.unwrap().unwrap(), [1001, 1001]);
+}

@@ -190,6 +190,9 @@ impl Peer {
         shared.stop.cancel();
         shared.tasks.close();
         shared.tasks.wait().await;
+        for transport in shared.transports.values() {
+            transport.close().await;
+        }
         let (Some(registry), Some(entry)) = (&shared.registry, &shared.entry) else { return Ok(()) };
         if !shared.registered.load(Ordering::Acquire) {
             return Ok(());

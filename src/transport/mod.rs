@@ -163,4 +163,11 @@ pub trait Transport: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`TransportError::Unreachable`] or [`TransportError::TimedOut`].
     async fn probe(&self, to: &Entry) -> Result<(), TransportError>;
+
+    /// Ends the connections that are kept to peers, politely where the protocol has a word for it, and waits a moment
+    /// for that. What listens goes on, and a later send begins anew. Does nothing where nothing is kept.
+    ///
+    /// # Cancel safety
+    /// The connections end all the same.
+    async fn close(&self) {}
 }

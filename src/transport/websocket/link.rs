@@ -359,6 +359,6 @@ fn refusal(frame: &CloseFrame) -> Option<String> {
 /// How long a connection is kept without a message.
 const IDLE: Duration = Duration::from_secs(5 * 60);
 /// How long a Close may take.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 /// Messages to one peer that wait for their confirmation; then no more are written until one is settled.
 const MAX_WAITING: usize = 1024;

@@ -13,6 +13,7 @@ use hyper::header::{HeaderMap, HeaderName};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_util::task::TaskTracker;
 
 use self::link::{Job, Link};
 use super::checks::{check_text, network};
@@ -32,6 +33,7 @@ use crate::net::listener;
 pub struct WebSocket {
     limits: Arc<Limits>,
     peers: Mutex<HashMap<Address, Peer>>,
+    links: TaskTracker,
 }
 
 /// The way to one peer's task, which ends when this is gone.
@@ -50,7 +52,7 @@ impl WebSocket {
     /// With other limits.
     #[must_use]
     pub fn with_limits(limits: &Limits) -> Self {
-        Self { limits: Arc::new(limits.clone()), peers: Mutex::default() }
+        Self { limits: Arc::new(limits.clone()), peers: Mutex::default(), links: TaskTracker::new() }
     }
 
     fn jobs(&self, at: &Address, host: &Host, port: u16) -> Result<mpsc::Sender<Job>, TransportError> {
@@ -69,7 +71,7 @@ impl WebSocket {
         }
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let link = Link::new(at.clone(), host.clone(), port, self.limits.clone(), waiting);
-        tokio::spawn(link.run());
+        self.links.spawn(link.run());
         peers.insert(at.clone(), Peer { jobs: jobs.clone(), used: Instant::now() });
         Ok(jobs)
     }
@@ -127,6 +129,14 @@ impl Transport for WebSocket {
                 other => other,
             }),
         }
+    }
+
+    async fn close(&self) {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.links.close();
+        // Each task waits for its own farewell, no longer than this.
+        let _ = tokio::time::timeout(self.limits.confirm_timeout + link::FAREWELL, self.links.wait()).await;
+        self.links.reopen();
     }
 }
 
