@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
-    TRANSFER_ENCODING, UPGRADE,
+    TRANSFER_ENCODING,
 };
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
@@ -110,9 +110,11 @@ async fn run<H: Handler>(
         shared.answering.store(true, Ordering::Relaxed);
         // A request framed by Transfer-Encoding ends its connection (RFC 9112, section 6.1): if something before us
         // framed it otherwise, the rest never passes for a second request.
-        let ends = request.headers().contains_key(TRANSFER_ENCODING);
+        // hyper knows the length of every other body.
+        let ends = request.body().size_hint().exact().is_none();
         let smuggles = ends && shared.two_lengths.load(Ordering::Relaxed);
-        if request.headers().contains_key(UPGRADE) {
+        // hyper leaves a way to upgrade there, and nothing else.
+        if !request.extensions().is_empty() {
             request.extensions_mut().insert(place.clone());
         }
         let answer = (!smuggles).then(|| handler.handle(request, from));
