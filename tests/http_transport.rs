@@ -90,6 +90,8 @@ async fn what_is_no_message_is_refused_with_a_reason_and_not_delivered() {
         ("POST /v1/message", json, r#"{"ack":"1"}"#, "400"),
         ("POST /v1/message", json, &long, "413"),
         ("POST /v1/message", json, &huge, "413"),
+        ("POST /v1/message", "origin: http://evil.example\r\n", r#"{"user":"ann","text":"hi"}"#, "403"),
+        ("POST /v1/message", "origin: null\r\n", r#"{"user":"ann","text":"hi"}"#, "403"),
         ("POST /v1/message", "content-type: text/plain\r\n", r#"{"user":"ann","text":"hi"}"#, "415"),
         ("POST /v1/message", "content-type: application/x-www-form-urlencoded\r\n", "user=ann", "415"),
         ("GET /v1/message", "", "", "405"),

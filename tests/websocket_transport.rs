@@ -159,6 +159,8 @@ async fn what_is_no_upgrade_is_refused_with_a_reason() {
         (good.replace("dGhlIHNhbXBsZSBub25jZQ==", "not base64 at all"), "400"),
         (good.replace("upgrade: WebSocket", "upgrade: h2c"), "426"),
         (good.replace("host: localhost\r\n", ""), "400"),
+        (good.replace("host: localhost\r\n", "host: localhost\r\norigin: http://evil.example\r\n"), "403"),
+        (good.replace("host: localhost\r\n", "host: localhost\r\norigin: null\r\n"), "403"),
         (good.replace("host: localhost\r\n", "host: localhost\r\ncontent-length: 3\r\n") + "abc", "400"),
     ] {
         let got = exchange(at, &bytes).await;
@@ -581,4 +583,12 @@ async fn closing_says_goodbye_to_every_peer_and_a_later_send_begins_anew() {
         websocket.close().await;
     }
     assert_eq!(tokio::time::timeout(LONG, receiver).await.unwrap().unwrap(), [1001, 1001]);
+}
+
+#[tokio::test]
+async fn a_client_that_names_the_listener_as_its_origin_is_taken() {
+    let mut incoming = listener().await;
+    let (mut stream, _) = open(port(&incoming), "/", "origin: http://LOCALHOST\r\n").await;
+    stream.write_all(&frame(0x81, HI.as_bytes())).await.unwrap();
+    assert_eq!(&*next(&mut incoming).await.text, "hi");
 }

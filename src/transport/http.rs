@@ -13,7 +13,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 
 use super::checks::{check_text, network};
-use super::receiver::{HEALTH, Heard, Receiver, STATUS_OK, health};
+use super::receiver::{HEALTH, Heard, Receiver, STATUS_OK, check_origin, health};
 use super::{Incoming, Sent, Transport, TransportError};
 use crate::address::{Address, Entry, Protocol};
 use crate::codec::{CodecError, talk};
@@ -177,6 +177,7 @@ impl Listening {
     /// The answer that needs no body; `None` when a message is to be read.
     fn look_at(&self, head: &Parts) -> Result<Option<Answer>, Problem> {
         check_head(head, self.receiver.limits())?;
+        check_origin(head)?;
         match head.uri.path() {
             MESSAGE if head.method != Method::POST => Err(Problem::method("POST")),
             MESSAGE if says_json(&head.headers) == Some(false) => {

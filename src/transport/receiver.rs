@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hyper::header::USER_AGENT;
+use hyper::header::{HOST, ORIGIN, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
@@ -84,6 +84,18 @@ impl Receiver {
         }
         Ok(id)
     }
+}
+
+/// Refuses what a browser sends for a page that this listener did not serve (it serves none): any page could otherwise
+/// write to whoever is reading it (RFC 6454). A client that names the listener itself as origin is no such page.
+pub(super) fn check_origin(head: &Parts) -> Result<(), Problem> {
+    let Some(origin) = head.headers.get(ORIGIN) else { return Ok(()) };
+    let (_, from) = origin.to_str().ok().and_then(|origin| origin.split_once("://")).unwrap_or_default();
+    let here = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    if here.is_some_and(|here| here.eq_ignore_ascii_case(from)) {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::FORBIDDEN, "pages of other origins may not write to this peer"))
 }
 
 /// Answers a health check of a registry: they disagree on what they want to read.

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 
-use super::super::receiver::{HEALTH, Heard, Receiver, health};
+use super::super::receiver::{HEALTH, Heard, Receiver, check_origin, health};
 use super::{PATHS, config, has_token};
 use crate::codec::CodecError;
 use crate::codec::talk::{SUBPROTOCOL, encode_ack};
@@ -71,6 +71,7 @@ impl Listening {
     fn answer(&self, request: Request<Body>, from: SocketAddr) -> Result<Answer, Problem> {
         let (head, body) = request.into_parts();
         check_head(&head, self.receiver.limits())?;
+        check_origin(&head)?;
         match head.uri.path() {
             HEALTH => return health(&head),
             path if !PATHS.contains(&path) => {
