@@ -109,6 +109,19 @@ ascii_name! {
     UserName
 }
 
+ascii_name! {
+    /// The name of a room.
+    RoomName
+}
+
+impl RoomName {
+    /// The room that every plain session enters on connecting, and that never vanishes.
+    #[must_use]
+    pub fn global() -> Self {
+        Self("global".into())
+    }
+}
+
 /// Whether `name` is one of the names that no user may take on any wire, in any letter case:
 /// `system`, `server`, `talk`, `healthCheck`.
 #[must_use]

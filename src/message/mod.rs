@@ -1,11 +1,15 @@
 //! What travels: a text with its sender, and an id where both ends understand one.
 
+mod record;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use uuid::Uuid;
+
+pub use record::{Epoch, EpochError, Position, Record, RoomKey, UserId};
 
 use crate::name::UserName;
 use crate::text;
