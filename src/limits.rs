@@ -56,6 +56,18 @@ pub struct Limits {
     pub duplicate_total: usize,
     /// Users in a registry. 100,000, about 50 MB. One more is answered 507.
     pub users: usize,
+    /// Records of a room that a history in memory keeps. 10,000: a busy room's day. Then its oldest go.
+    pub history_count: u64,
+    /// Bytes of a room that a history in memory keeps. 16 MiB. Then its oldest go.
+    pub history_bytes: u64,
+    /// Bytes of all rooms together that a history in memory keeps. 256 MiB. Then the oldest of all go.
+    pub history_total: u64,
+    /// Ids of messages that a history remembers for [`duplicate_window`](Self::duplicate_window). 4,194,304: 35,000
+    /// messages a second for two minutes, about 500 MiB then. Beyond, the oldest are forgotten before their time.
+    pub history_ids: usize,
+    /// Sessions of one user. 64. One more ends the one without a connection that would end first; without such, it is
+    /// refused.
+    pub sessions_per_user: usize,
     /// Writes that wait for a store's writer thread. 4,096. One more waits in its own task.
     pub store_queue: usize,
 }
@@ -85,6 +97,11 @@ impl Default for Limits {
             duplicate_senders: 1024,
             duplicate_total: 1 << 20,
             users: 100_000,
+            history_count: 10_000,
+            history_bytes: 16 * 1024 * 1024,
+            history_total: 256 * 1024 * 1024,
+            history_ids: 1 << 22,
+            sessions_per_user: 64,
             store_queue: 4096,
         }
     }

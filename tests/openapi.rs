@@ -17,7 +17,7 @@ use talk::limits::Limits;
 use talk::message::Timestamp;
 use talk::name::UserName;
 use talk::secret::Secret;
-use talk::store::{Claim, Record, RegistryStore, StoreError};
+use talk::store::{Claim, Registration, RegistryStore, StoreError};
 
 const METHODS: [&str; 8] = ["get", "head", "post", "put", "delete", "options", "patch", "trace"];
 const OWNED: &str = r#"{"name":"owned","address":{"protocol":"UDP","host":"h","port":1}}"#;
@@ -182,11 +182,11 @@ impl RegistryStore for Failing {
         self.write()
     }
 
-    async fn get(&self, _: &UserName, _: Timestamp) -> Result<Option<Record>, StoreError> {
+    async fn get(&self, _: &UserName, _: Timestamp) -> Result<Option<Registration>, StoreError> {
         self.read()
     }
 
-    async fn list(&self, _: Timestamp) -> Result<Vec<(UserName, Record)>, StoreError> {
+    async fn list(&self, _: Timestamp) -> Result<Vec<(UserName, Registration)>, StoreError> {
         self.read()
     }
 

@@ -60,8 +60,8 @@ async fn the_writers_own_connection_is_in_wal_mode_and_fully_synchronous() {
     let dir = tempfile::tempdir().unwrap();
     for _ in 0..2 {
         let store = SqliteRegistry::open(dir.path(), &Limits::default()).unwrap();
-        let durability = store.durability().await.unwrap();
-        assert_eq!((durability.journal_mode.as_str(), durability.synchronous), ("wal", 2));
+        let settings = store.settings().await.unwrap();
+        assert_eq!((settings.journal_mode.as_str(), settings.synchronous), ("wal", 2));
     }
 }
 

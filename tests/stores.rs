@@ -2,8 +2,8 @@
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used)]
 
-use talk::store::MemoryRegistry;
-use talk::store::contract::registry_contract;
+use talk::store::{MemoryHistory, MemoryRegistry};
+use talk::testing::store::{history_contract, registry_contract};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_memory_registry_holds_the_contract() {
@@ -21,4 +21,26 @@ async fn the_sqlite_registry_holds_the_contract() {
         async move { talk::store::SqliteRegistry::open(&dir, &limits).unwrap() }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_memory_history_holds_the_contract() {
+    history_contract(|limits| async move { MemoryHistory::new(&limits) }).await;
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_sqlite_history_holds_the_contract_with_either_durability() {
+    use talk::store::{Durability, SqliteHistory};
+
+    for durability in [Durability::Fsync, Durability::Os] {
+        let dir = tempfile::tempdir().unwrap();
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        history_contract(|limits| {
+            let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let dir = dir.path().join(number.to_string());
+            async move { SqliteHistory::open(&dir, durability, &limits).unwrap() }
+        })
+        .await;
+    }
 }

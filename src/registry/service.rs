@@ -24,7 +24,7 @@ use crate::codec::registry::{MEDIA_TYPE_V1, MEDIA_TYPE_V2, Version, decode_post,
 use crate::limits::Limits;
 use crate::name::UserName;
 use crate::net::http::{Answer, Handler, Problem, answer, check_head, read_body};
-use crate::store::{Claim, Record, RegistryStore, StoreError};
+use crate::store::{Claim, Registration, RegistryStore, StoreError};
 use crate::text::SafeText;
 
 /// The registry's REST over a store: mount it in any hyper server, or let [`Registry`](super::Registry) serve it.
@@ -184,7 +184,7 @@ impl hyper::body::Body for Body {
     }
 }
 
-fn rendered(record: &Record, version: Version) -> Option<Value> {
+fn rendered(record: &Registration, version: Version) -> Option<Value> {
     entry_value(&record.entry, Some(record.lease.map(|lease| lease.expires)), version)
 }
 
@@ -222,6 +222,7 @@ fn refusal(error: StoreError) -> Problem {
             Problem::new(StatusCode::FORBIDDEN, "this entry changes only for the secret that it was made with")
         }
         StoreError::Full(_) => Problem::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()),
-        StoreError::Locked | StoreError::Damaged(_) | StoreError::Unavailable(_) => Problem::busy(error.to_string()),
+        // What a registry's store never says is a failure like any other.
+        _ => Problem::busy(error.to_string()),
     }
 }

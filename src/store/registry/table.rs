@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Claim, Lease, Record, StoreError};
+use super::{Claim, Lease, Registration, StoreError};
 use crate::address::Address;
 use crate::message::Timestamp;
 use crate::name::UserName;
@@ -23,14 +23,14 @@ pub(super) enum Change {
 /// What planned changes leave under each name; `None`: nothing.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    changed: BTreeMap<UserName, Option<Record>>,
+    changed: BTreeMap<UserName, Option<Registration>>,
     /// Records that the table will have more (or fewer) than now.
     grown: isize,
 }
 
 impl Batch {
     #[cfg(feature = "sqlite")]
-    pub(super) fn changes(&self) -> impl Iterator<Item = (&UserName, Option<&Record>)> {
+    pub(super) fn changes(&self) -> impl Iterator<Item = (&UserName, Option<&Registration>)> {
         self.changed.iter().map(|(name, record)| (name, record.as_ref()))
     }
 }
@@ -38,7 +38,7 @@ impl Batch {
 /// Users in memory, ended ones among them until a write sweeps them out.
 #[derive(Debug)]
 pub(super) struct Table {
-    records: BTreeMap<UserName, Record>,
+    records: BTreeMap<UserName, Registration>,
     /// When each lease and its reservation are over, earliest first.
     ends: BTreeSet<(Timestamp, UserName)>,
     capacity: usize,
@@ -110,8 +110,8 @@ impl Table {
         }
     }
 
-    pub(super) fn set(&mut self, name: UserName, record: Option<Record>) {
-        let end = record.as_ref().and_then(Record::end);
+    pub(super) fn set(&mut self, name: UserName, record: Option<Registration>) {
+        let end = record.as_ref().and_then(Registration::end);
         let before = match record {
             Some(record) => self.records.insert(name.clone(), record),
             None => self.records.remove(&name),
@@ -124,8 +124,8 @@ impl Table {
 
     /// Whether all that is stored of a record stands already; a lease's end is not stored.
     #[cfg(feature = "sqlite")]
-    pub(super) fn keeps(&self, name: &UserName, record: Option<&Record>) -> bool {
-        let ttl = |record: &Record| record.lease.map(|lease| lease.ttl);
+    pub(super) fn keeps(&self, name: &UserName, record: Option<&Registration>) -> bool {
+        let ttl = |record: &Registration| record.lease.map(|lease| lease.ttl);
         match (self.records.get(name), record) {
             (Some(old), Some(new)) => old.entry == new.entry && old.owner == new.owner && ttl(old) == ttl(new),
             (None, None) => true,
@@ -133,11 +133,11 @@ impl Table {
         }
     }
 
-    pub(super) fn get(&self, name: &UserName, now: Timestamp) -> Option<Record> {
+    pub(super) fn get(&self, name: &UserName, now: Timestamp) -> Option<Registration> {
         self.records.get(name).filter(|r| r.is_live(now)).cloned()
     }
 
-    pub(super) fn list(&self, now: Timestamp) -> Vec<(UserName, Record)> {
+    pub(super) fn list(&self, now: Timestamp) -> Vec<(UserName, Registration)> {
         let live = self.records.iter().filter(|(_, r)| r.is_live(now));
         live.map(|(name, record)| (name.clone(), record.clone())).collect()
     }
@@ -150,7 +150,7 @@ impl Table {
         }
     }
 
-    fn planned<'a>(&'a self, batch: &'a Batch, name: &UserName) -> Option<&'a Record> {
+    fn planned<'a>(&'a self, batch: &'a Batch, name: &UserName) -> Option<&'a Registration> {
         match batch.changed.get(name) {
             Some(planned) => planned.as_ref(),
             None => self.records.get(name),
@@ -158,10 +158,10 @@ impl Table {
     }
 }
 
-fn claimed(before: Option<&Record>, claim: &Claim, was_live: bool, now: Timestamp) -> Record {
+fn claimed(before: Option<&Registration>, claim: &Claim, was_live: bool, now: Timestamp) -> Registration {
     let existing = before.filter(|_| was_live);
     let ttl = claim.ttl.or_else(|| existing.and_then(|r| r.lease).map(|lease| lease.ttl));
-    Record {
+    Registration {
         entry: claim.placement.apply(existing.map(|r| &r.entry)),
         // A name that is reserved stays its owner's; only a new entry takes its owner from the claim.
         owner: match before {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::table::{Batch, Change, SWEEP, Table};
-use super::{Claim, Record, RegistryStore, StoreError};
+use super::{Claim, Registration, RegistryStore, StoreError};
 use crate::address::Address;
 use crate::limits::Limits;
 use crate::message::Timestamp;
@@ -67,11 +67,11 @@ impl RegistryStore for MemoryRegistry {
         self.change(&change, now)
     }
 
-    async fn get(&self, name: &UserName, now: Timestamp) -> Result<Option<Record>, StoreError> {
+    async fn get(&self, name: &UserName, now: Timestamp) -> Result<Option<Registration>, StoreError> {
         Ok(self.table().get(name, now))
     }
 
-    async fn list(&self, now: Timestamp) -> Result<Vec<(UserName, Record)>, StoreError> {
+    async fn list(&self, now: Timestamp) -> Result<Vec<(UserName, Registration)>, StoreError> {
         Ok(self.table().list(now))
     }
 

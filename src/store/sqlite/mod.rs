@@ -1,0 +1,239 @@
+//! What every store on SQLite shares: its place on disk, one connection that writes, a few that read, and what becomes
+//! of a failure.
+
+mod readers;
+mod writer;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
+use tracing::error;
+
+pub(super) use readers::Readers;
+pub(super) use writer::{Reply, Writer};
+
+use super::StoreError;
+
+/// One kind of database.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spec {
+    /// Whose it is, for errors and the writer's thread.
+    pub(super) what: &'static str,
+    /// The database's file name.
+    pub(super) file: &'static str,
+    /// The file that is locked while it is open. Each kind has its own, so that several may share a directory.
+    pub(super) lock: &'static str,
+    /// What makes version 1 of it.
+    pub(super) schema: &'static str,
+    /// Whether each commit is synced to disk before it counts. Without, the disk is synced only by checkpoints, which
+    /// run after the answers: a power cut takes the latest commits, and leaves the database whole.
+    pub(super) synced: bool,
+}
+
+/// How the connection that writes keeps what it commits, as SQLite says it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct SqliteSettings {
+    /// `PRAGMA journal_mode`: `wal`.
+    pub journal_mode: String,
+    /// `PRAGMA synchronous`: 2, which is `FULL`, a sync to disk with each commit; or 1, `NORMAL`, without.
+    pub synchronous: i64,
+}
+
+/// The one connection that writes, and the lock on its directory.
+#[derive(Debug)]
+pub(super) struct Database {
+    connection: Connection,
+    what: &'static str,
+    /// Pages that the write-ahead log holds.
+    log_pages: Arc<AtomicUsize>,
+    /// Why nothing can be written any more.
+    failed: Option<StoreError>,
+    /// Held to the last: fields are dropped in order.
+    lock: File,
+}
+
+impl Database {
+    /// Opens or makes the database in a directory, which is made (readable by its owner alone) when it is missing.
+    pub(super) fn open(dir: &Path, spec: &Spec) -> Result<Self, StoreError> {
+        make_dir(dir).map_err(|e| unavailable("cannot make the data directory", &e))?;
+        let lock = lock(&dir.join(spec.lock))?;
+        let mut connection = connect(dir, spec)?;
+        let log_pages = Arc::new(AtomicUsize::new(0));
+        let count = log_pages.clone();
+        // In place of SQLite's own checkpoints, which come before a commit's answer.
+        let hook = move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
+            count.store(usize::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        };
+        connection.wal_hook(Some(hook)).map_err(|e| failure(&e))?;
+        Ok(Self { connection, what: spec.what, log_pages, failed: None, lock })
+    }
+
+    /// Reads, by the connection that writes.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn settings(&self) -> rusqlite::Result<SqliteSettings> {
+        Ok(SqliteSettings {
+            journal_mode: self.connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?,
+            synchronous: self.connection.pragma_query_value(None, "synchronous", |row| row.get(0))?,
+        })
+    }
+
+    /// Whether writing still makes sense.
+    pub(super) fn usable(&self) -> Result<(), StoreError> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// One transaction: all of it, or nothing.
+    pub(super) fn write<T>(
+        &mut self,
+        write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.usable()?;
+        let result = self.connection.transaction().and_then(|transaction| {
+            let done = write(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        });
+        result.map_err(|cause| self.failed_by(&cause))
+    }
+
+    /// Brings a long write-ahead log into the database; called when everybody has their answer.
+    fn checkpoint(&mut self) {
+        if self.log_pages.load(Ordering::Relaxed) < CHECKPOINT || self.failed.is_some() {
+            return;
+        }
+        if let Err(cause) = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+            self.failed_by(&cause);
+        }
+    }
+
+    fn failed_by(&mut self, cause: &rusqlite::Error) -> StoreError {
+        let mapped = failure(cause);
+        error!(error = %cause, "cannot write to the {}'s database", self.what);
+        if is_lasting(cause) {
+            // After a failed sync nobody knows what is on disk, and a second one may lie (it drops what the first
+            // could not write): only a start that reads it all again can tell.
+            self.failed = Some(mapped.clone());
+        }
+        mapped
+    }
+}
+
+pub(super) fn failure(error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full("no space is left on the disk".into()),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged(error.to_string()),
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+fn is_lasting(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
+    matches!(error.sqlite_error_code(), Some(SystemIoFailure | DatabaseCorrupt | NotADatabase))
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("it is closed".into())
+}
+
+fn unavailable(what: &str, error: &io::Error) -> StoreError {
+    StoreError::Unavailable(format!("{what}: {error}"))
+}
+
+fn make_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)?;
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => Ok(()),
+    }
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let file = private_file(path).map_err(|e| unavailable("cannot open the lock file", &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
+        Err(TryLockError::Error(e)) => Err(unavailable("cannot lock the data directory", &e)),
+    }
+}
+
+/// Opens or makes a file that only its owner may read. SQLite gives its other files the same mode.
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+fn connect(dir: &Path, spec: &Spec) -> Result<Connection, StoreError> {
+    let path = dir.join(spec.file);
+    let new = !path.exists();
+    let file = private_file(&path).map_err(|e| unavailable("cannot open the database", &e))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(&path, flags).map_err(|e| failure(&e))?;
+    prepare(&mut connection, spec)?;
+    if new {
+        file.sync_all().and_then(|()| sync_dir(dir)).map_err(|e| unavailable("cannot sync the new database", &e))?;
+    }
+    Ok(connection)
+}
+
+fn prepare(connection: &mut Connection, spec: &Spec) -> Result<(), StoreError> {
+    connection.busy_timeout(BUSY).map_err(|e| failure(&e))?;
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|e| failure(&e))?;
+    if found != "ok" {
+        return Err(StoreError::Damaged(found));
+    }
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(|e| failure(&e))?;
+    if mode != "wal" {
+        return Err(StoreError::Unavailable(format!("the journal mode stays {mode:?} where WAL is needed")));
+    }
+    let synchronous = if spec.synced { "FULL" } else { "NORMAL" };
+    connection.pragma_update(None, "synchronous", synchronous).map_err(|e| failure(&e))?;
+    let version: i64 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| failure(&e))?;
+    match version {
+        0 => {
+            let transaction = connection.transaction().map_err(|e| failure(&e))?;
+            transaction.execute_batch(spec.schema).map_err(|e| failure(&e))?;
+            transaction.pragma_update(None, "user_version", 1).map_err(|e| failure(&e))?;
+            transaction.commit().map_err(|e| failure(&e))
+        }
+        1 => Ok(()),
+        newer => Err(StoreError::Unavailable(format!("version {newer} of the data needs a newer program"))),
+    }
+}
+
+#[cfg(unix)]
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Elsewhere a directory cannot be opened to be synced.
+#[cfg(not(unix))]
+fn sync_dir(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// How long somebody else's hold on the file (a backup) is waited out.
+const BUSY: Duration = Duration::from_secs(5);
+/// Pages in the write-ahead log from which on it is brought into the database: 4 MiB, as SQLite itself would.
+const CHECKPOINT: usize = 1000;
