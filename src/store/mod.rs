@@ -14,7 +14,6 @@ pub use history::{Durability, HistoryStore, Known, MAX_PAGE, MemoryHistory, Page
 pub use registry::{Claim, Lease, MemoryRegistry, Registration, RegistryStore};
 
 #[cfg(feature = "sqlite")]
-#[cfg(feature = "sqlite")]
 pub use history::SqliteHistory;
 #[cfg(feature = "sqlite")]
 pub use registry::SqliteRegistry;

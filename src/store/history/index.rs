@@ -77,7 +77,6 @@ impl Known {
 }
 
 /// Ids that came lately.
-#[derive(Debug)]
 pub(super) struct Ids {
     known: HashMap<u128, Known>,
     /// In the order in which they came.

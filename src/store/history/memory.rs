@@ -1,6 +1,7 @@
 //! A history in memory: bounded, and gone with the process.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -15,7 +16,6 @@ use crate::store::StoreError;
 /// Records in memory: gone with the process, which is why each has an [`Epoch`] of its own. It bounds itself: beyond
 /// [`Limits::history_count`] or [`Limits::history_bytes`] of a room its oldest go, beyond [`Limits::history_total`] the
 /// oldest of all.
-#[derive(Debug)]
 pub struct MemoryHistory {
     epoch: Epoch,
     keep: Retention,
@@ -23,7 +23,6 @@ pub struct MemoryHistory {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     rooms: HashMap<RoomKey, Room>,
     ids: Ids,
@@ -33,7 +32,7 @@ struct Inner {
     bytes: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Room {
     tally: Tally,
     records: VecDeque<Record>,
@@ -57,6 +56,12 @@ impl MemoryHistory {
 impl Default for MemoryHistory {
     fn default() -> Self {
         Self::new(&Limits::default())
+    }
+}
+
+impl fmt::Debug for MemoryHistory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryHistory").field("epoch", &self.epoch).finish_non_exhaustive()
     }
 }
 

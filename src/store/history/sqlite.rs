@@ -4,6 +4,7 @@
 //! also kept in memory and changed when the transaction stands; pages are read beside the writer.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -23,7 +24,6 @@ use crate::store::sqlite::{Database, Readers, Reply, Spec, SqliteSettings, Write
 /// Records in a directory on disk, which one process at a time may use. The [`Epoch`] stays as long as the data.
 ///
 /// Dropping it waits for what was handed over.
-#[derive(Debug)]
 pub struct SqliteHistory {
     epoch: Epoch,
     index: Arc<RwLock<Index>>,
@@ -129,20 +129,23 @@ impl HistoryStore for SqliteHistory {
     }
 }
 
-#[derive(Debug)]
+impl fmt::Debug for SqliteHistory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteHistory").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
 struct Index {
     rooms: HashMap<RoomKey, Tally>,
     ids: Ids,
 }
 
-#[derive(Debug)]
 struct Job {
     work: Work,
     /// How many records went, where some did.
     reply: Reply<u64>,
 }
 
-#[derive(Debug)]
 enum Work {
     Append(Vec<(Record, i64)>),
     Retain { room: RoomKey, keep: Retention, now: Timestamp },

@@ -110,7 +110,6 @@ impl RegistryStore for SqliteRegistry {
     }
 }
 
-#[derive(Debug)]
 enum Job {
     Change { change: Change, now: Timestamp, reply: Reply<bool> },
     Sweep { now: Timestamp, reply: Reply<usize> },

@@ -1,5 +1,6 @@
 //! The one thread that writes: it takes all jobs that wait, has them done in one transaction, and lets them be answered.
 
+use std::fmt;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,16 @@ use crate::store::StoreError;
 pub(in crate::store) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// A handle on the thread. Dropping it waits for the jobs that were handed over.
-#[derive(Debug)]
 pub(in crate::store) struct Writer<J> {
     /// `None` only while it is dropped.
     jobs: Option<mpsc::Sender<Task<J>>>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl<J> fmt::Debug for Writer<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
 }
 
 enum Task<J> {
