@@ -1,9 +1,13 @@
 //! A secret that proves who made an entry, and the hash that is all anybody else keeps of it.
 
+mod password;
+
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
+
+pub use password::{MAX_PASSWORD, MIN_PASSWORD, Password, PasswordError, PasswordHash};
 
 /// A bearer secret: 1 to 512 characters of RFC 6750's `b64token` alphabet. Its `Debug` shows nothing.
 #[derive(Clone)]
@@ -69,7 +73,7 @@ impl FromStr for Secret {
 }
 
 /// The BLAKE3 hash of a [`Secret`]; comparing two takes the same time wherever they differ.
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct SecretHash(blake3::Hash);
 
 impl SecretHash {

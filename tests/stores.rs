@@ -2,8 +2,8 @@
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used)]
 
-use talk::store::{MemoryHistory, MemoryRegistry};
-use talk::testing::store::{history_contract, registry_contract};
+use talk::store::{MemoryAccounts, MemoryHistory, MemoryRegistry};
+use talk::testing::store::{account_contract, history_contract, registry_contract};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_memory_registry_holds_the_contract() {
@@ -43,4 +43,22 @@ async fn the_sqlite_history_holds_the_contract_with_either_durability() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_memory_accounts_hold_the_contract() {
+    account_contract(|limits| async move { MemoryAccounts::new(&limits) }).await;
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_sqlite_accounts_hold_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    account_contract(|limits| {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let dir = dir.path().join(number.to_string());
+        async move { talk::store::SqliteAccounts::open(&dir, &limits).unwrap() }
+    })
+    .await;
 }

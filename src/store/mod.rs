@@ -1,6 +1,7 @@
 //! Where things are kept: a registry's users, a room server's users, and what was said in its rooms. Each has a trait,
 //! a backend in memory and one in SQLite, and one contract suite that both pass.
 
+mod accounts;
 #[cfg(feature = "testing")]
 pub mod contract;
 mod history;
@@ -10,9 +11,12 @@ mod sqlite;
 
 use thiserror::Error;
 
+pub use accounts::{AccountStore, Issued, MemoryAccounts, RESERVED, Session, SessionId, TOKEN, UNUSED, User};
 pub use history::{Durability, HistoryStore, Known, MAX_PAGE, MemoryHistory, Page, Retention};
 pub use registry::{Claim, Lease, MemoryRegistry, Registration, RegistryStore};
 
+#[cfg(feature = "sqlite")]
+pub use accounts::SqliteAccounts;
 #[cfg(feature = "sqlite")]
 pub use history::SqliteHistory;
 #[cfg(feature = "sqlite")]
