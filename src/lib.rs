@@ -41,17 +41,18 @@
 //! - [`transport`]: the [`Transport`] trait, its three implementations, and what it takes to plug in an own one.
 //! - [`registry`]: the REST service as a hyper `Service` to mount anywhere, its server, and a client that also works
 //!   with registries of other makes.
-//! - [`store`]: where a registry keeps its users: in memory, or in SQLite, where an answered write is on disk.
+//! - [`store`]: where a registry keeps its users, and rooms theirs with what was said: in memory, or in SQLite, where an
+//!   answered write is on disk.
 //! - [`codec`]: the wires as pure functions. [`text`]: what makes a stranger's text safe to show.
 //! - [`limits`]: every bound, with its unit, default and reason.
 //!
 //! # Features
 //! - `net` (default): sockets: transports, registry, peer.
-//! - `sqlite` (default): `SqliteRegistry`.
+//! - `sqlite` (default): the stores on SQLite.
 //! - `terminal` (default): what the binaries need besides.
 //! - `testing`: the conformance suites for own transports and stores, in `talk::testing`.
 //!
-//! Without features there are names, addresses, messages, codecs, the traits, and the store in memory.
+//! Without features there are names, addresses, messages, codecs, the traits, and the stores in memory.
 //!
 //! The library prints nothing, installs nothing, reads no environment and starts no runtime; it logs by `tracing`.
 

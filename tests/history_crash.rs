@@ -98,8 +98,8 @@ fn with_fsync_a_sync_stands_before_each_answer_and_with_os_there_is_none() {
         let trace = std::fs::read_to_string(&trace).unwrap();
         let lines: Vec<&str> = trace.lines().collect();
         let is_answer = |line: &&str| line.contains("write(2, \"answered");
-        let first = lines.iter().position(|line| is_answer(&line)).unwrap();
-        let last = lines.iter().rposition(|line| is_answer(&line)).unwrap();
+        let first = lines.iter().position(is_answer).unwrap();
+        let last = lines.iter().rposition(is_answer).unwrap();
         let synced = |lines: &[&str]| lines.iter().any(|line| line.contains("sync"));
         if durability == "os" {
             assert!(!synced(&lines[first..last]), "no sync from the first answer to the last");

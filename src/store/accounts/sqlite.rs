@@ -71,7 +71,7 @@ impl SqliteAccounts {
 
     async fn start(&self, now: Timestamp) -> Result<(), StoreError> {
         let start = || async { self.writer.ask(|reply| Job { change: Change::Start, now, reply }).await.map(drop) };
-        self.started.get_or_try_init(start).await.map(|()| ())
+        self.started.get_or_try_init(start).await.copied()
     }
 }
 
