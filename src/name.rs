@@ -129,6 +129,15 @@ pub fn is_reserved(name: &str) -> bool {
     RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
 }
 
+/// Whether a name is one that the room protocol can carry: `[A-Za-z_][A-Za-z0-9_-]+`, at most [`MAX_NAME`] bytes.
+#[must_use]
+pub fn is_room_protocol_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    (2..=MAX_NAME).contains(&name.len())
+        && bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+}
+
 /// The name under which some registries send their health checks as ordinary messages.
 pub const HEALTH_CHECK: &str = "healthCheck";
 
@@ -241,6 +250,16 @@ mod tests {
             assert_eq!(Nickname::new(name), Err(NameError::Reserved));
         }
         assert!(!is_reserved("talker"));
+    }
+
+    #[test]
+    fn the_room_protocol_takes_letters_first_and_two_characters_at_least() {
+        for good in ["ab", "_1", "A-", "a_b-9", &"x".repeat(64)] {
+            assert!(is_room_protocol_name(good), "{good}");
+        }
+        for bad in ["", "a", "1bad", "-ab", "a.b", "a b", "ab\n", "\u{430}\u{431}", "a\0", &"x".repeat(65)] {
+            assert!(!is_room_protocol_name(bad), "{bad:?}");
+        }
     }
 
     #[test]

@@ -2,9 +2,20 @@
 
 pub mod json;
 pub mod registry;
+pub mod rooms;
 pub mod talk;
 
+use bytes::BytesMut;
 use thiserror::Error;
+
+use crate::message::Event;
+
+/// Turns events into the bytes of one wire, without knowing whom they are for: what it makes is shared by all members
+/// of a room that speak this wire.
+pub trait Encode: Send + Sync {
+    /// Appends whole frames for `event` to `out`; `false` when this wire has no form for it, and nothing was appended.
+    fn encode(&self, event: &Event, out: &mut BytesMut) -> bool;
+}
 
 /// Why bytes could not be understood.
 ///

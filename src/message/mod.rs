@@ -1,5 +1,7 @@
 //! What travels: a text with its sender, and an id where both ends understand one.
 
+mod command;
+mod event;
 mod record;
 
 use std::fmt;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use thiserror::Error;
 use uuid::Uuid;
 
+pub use command::{Command, Refusal};
+pub use event::{Closing, Event, Post};
 pub use record::{Epoch, EpochError, Position, Record, RoomKey, UserId};
 
 use crate::name::UserName;

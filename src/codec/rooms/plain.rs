@@ -1,0 +1,50 @@
+//! What plain sessions hear: `{"from":F,"body":B}`.
+
+use std::fmt::{self, Write};
+
+use bytes::{BufMut, BytesMut};
+
+use super::frame::{self, push_json};
+use super::{SYSTEM, closing};
+use crate::codec::Encode;
+use crate::message::Event;
+
+/// Writes plain frames. Typing and acceptance have no form here: a plain client's own echo is its acceptance.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain;
+
+impl Encode for Plain {
+    fn encode(&self, event: &Event, out: &mut BytesMut) -> bool {
+        match event {
+            Event::Message(post) => said(out, &post.record.from, &post.record.body),
+            Event::Joined { user, .. } => system(out, format_args!("{user} joined")),
+            Event::Left { user, .. } => system(out, format_args!("{user} left")),
+            Event::Renamed { old, new, .. } => system(out, format_args!("{old} is now {new}")),
+            Event::System(text) => said(out, SYSTEM, text),
+            Event::Refused { why, .. } => system(out, format_args!("{why}")),
+            Event::Closing(why) => {
+                let (code, reason) = closing(*why);
+                frame::close(out, code, reason);
+            }
+            Event::Accepted { .. } | Event::Typing { .. } => return false,
+        }
+        true
+    }
+}
+
+fn said(out: &mut BytesMut, from: &str, body: &str) {
+    frame::text(out, |out| {
+        out.put_slice(b"{\"from\":");
+        push_json(out, from);
+        out.put_slice(b",\"body\":");
+        push_json(out, body);
+        out.put_u8(b'}');
+    });
+}
+
+fn system(out: &mut BytesMut, text: fmt::Arguments<'_>) {
+    let mut body = String::new();
+    // A String takes everything.
+    let _ = body.write_fmt(text);
+    said(out, SYSTEM, &body);
+}

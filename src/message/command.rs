@@ -1,0 +1,134 @@
+//! What a session asks of the hub, and why it is refused.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::MessageId;
+use crate::name::{Nickname, RoomName};
+
+/// One thing that a session asks for, whatever wire it came over.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Command {
+    /// Says something in a room; without a room in the one entered last.
+    Say {
+        /// Where.
+        room: Option<RoomName>,
+        /// What; cleaned of control characters, and not empty.
+        body: Arc<str>,
+        /// The sender's id for it, by which a repetition is recognised and acceptance told.
+        id: Option<MessageId>,
+    },
+    /// Says something to one user alone, by nickname.
+    Direct {
+        /// Whom.
+        to: String,
+        /// What; cleaned of control characters, and not empty.
+        body: Arc<str>,
+        /// As in [`Command::Say`].
+        id: Option<MessageId>,
+    },
+    /// Enters a room beside those that the session is in.
+    Enter(RoomName),
+    /// Leaves a room; without a name the one entered last.
+    Leave(Option<RoomName>),
+    /// Leaves the room entered last, and enters another.
+    Switch(RoomName),
+    /// Makes a room and enters it.
+    Create(RoomName),
+    /// Takes another nickname.
+    Rename(Nickname),
+    /// Lets the others in a room know that something is being written.
+    Typing(RoomName),
+    /// Asks who is in a room; without a name in the one entered last.
+    ListUsers(Option<RoomName>),
+    /// Asks which rooms there are.
+    ListRooms,
+    /// Ends the session, and with the user's last one the user.
+    Exit,
+}
+
+/// Why a command was not carried out. The display text is what the room protocol says to the sender, to the letter;
+/// [`Refusal::code`] is stable for programs.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// What came is no command: not JSON, not an object, without a `type`.
+    #[error("error parsing your message")]
+    Unparsable,
+    /// An argument is missing or holds what it may not.
+    #[error("cannot parse '{argument}' arg of {command} command")]
+    Argument {
+        /// The command, as error texts call it.
+        command: &'static str,
+        /// The argument.
+        argument: &'static str,
+    },
+    /// There is no such command.
+    #[error("unknown command '{0}'")]
+    Unknown(String),
+    /// Somebody has this nickname, or nobody may.
+    #[error("nickname {0} already taken")]
+    Taken(String),
+    /// This cannot be a nickname.
+    #[error("'{0}' is not a valid nickname")]
+    BadNickname(String),
+    /// There is no such room.
+    #[error("room {0} does not exist")]
+    NoRoom(String),
+    /// There is such a room already.
+    #[error("room {0} already exists")]
+    RoomExists(String),
+    /// This cannot be a room's name.
+    #[error("'{0}' is not a valid room name")]
+    BadRoomName(String),
+    /// The session is not in that room: enter it first.
+    #[error("you are not in room {0}")]
+    NotInRoom(String),
+    /// The session is in no room: enter one first.
+    #[error("you are in no room")]
+    InNoRoom,
+    /// Nobody of that name is here.
+    #[error("user {0} is not here")]
+    NoUser(String),
+    /// The user has made, or the session has entered, as many rooms as one may: leave one first.
+    #[error("you have {0} rooms already")]
+    TooManyRooms(usize),
+    /// The hub holds as many rooms, users or sessions as it may: try again later.
+    #[error("the server is full")]
+    Full,
+    /// The id was used for another message: choose another.
+    #[error("this id was used for another message")]
+    IdReused,
+    /// More commands than the rate allows; the session ends.
+    #[error("you send too fast")]
+    TooFast,
+    /// The session is over.
+    #[error("this session is over")]
+    Over,
+}
+
+impl Refusal {
+    /// A stable word for the kind of refusal.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unparsable => "unparsable",
+            Self::Argument { .. } => "argument",
+            Self::Unknown(_) => "unknown_command",
+            Self::Taken(_) => "taken",
+            Self::BadNickname(_) => "bad_nickname",
+            Self::NoRoom(_) => "no_room",
+            Self::RoomExists(_) => "room_exists",
+            Self::BadRoomName(_) => "bad_room_name",
+            Self::NotInRoom(_) | Self::InNoRoom => "not_in_room",
+            Self::NoUser(_) => "no_user",
+            Self::TooManyRooms(_) => "too_many_rooms",
+            Self::Full => "full",
+            Self::IdReused => "id_reused",
+            Self::TooFast => "too_fast",
+            Self::Over => "over",
+        }
+    }
+}
