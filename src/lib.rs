@@ -43,6 +43,8 @@
 //!   with registries of other makes.
 //! - [`store`]: where a registry keeps its users, and rooms theirs with what was said: in memory, or in SQLite, where an
 //!   answered write is on disk.
+//! - [`hub`]: rooms: users, sessions, one order per room, and the fan-out to every member.
+//! - [`gateway`]: sockets before a hub: sign-in over HTTP, and the room protocol over WebSocket.
 //! - [`codec`]: the wires as pure functions. [`text`]: what makes a stranger's text safe to show.
 //! - [`limits`]: every bound, with its unit, default and reason.
 //!
@@ -60,6 +62,9 @@ pub mod address;
 pub mod codec;
 #[cfg(feature = "net")]
 mod error;
+#[cfg(feature = "net")]
+pub mod gateway;
+pub mod hub;
 pub mod limits;
 pub mod message;
 pub mod name;

@@ -54,7 +54,7 @@ pub struct Limits {
     pub duplicate_senders: usize,
     /// Ids remembered of all senders together. 1,048,576 (about 64 MiB); then the oldest of the largest are forgotten.
     pub duplicate_total: usize,
-    /// Users in a registry. 100,000, about 50 MB. One more is answered 507.
+    /// Users in a registry, and in a hub. 100,000, about 50 MB. One more is answered 507.
     pub users: usize,
     /// Records of a room that a history in memory keeps. 10,000: a busy room's day. Then its oldest go.
     pub history_count: u64,
@@ -68,6 +68,19 @@ pub struct Limits {
     /// Sessions of one user. 64. One more ends the one without a connection that would end first; without such, it is
     /// refused.
     pub sessions_per_user: usize,
+    /// Rooms in a hub. 10,000. One more is refused.
+    pub rooms: usize,
+    /// Rooms that one user may have made, and that one session may be in. 20. One more is refused.
+    pub rooms_per_user: usize,
+    /// Commands per second that a session may send on average. 20, faster than anybody types; 0 switches it off. More
+    /// is warned of once, then the session ends (1008).
+    pub commands_per_second: u32,
+    /// Commands that it may send at once. 60.
+    pub commands_burst: u32,
+    /// Bytes that wait for a member of a room who does not read. 1 MiB. Then the member is cut (1008).
+    pub member_bytes: usize,
+    /// Messages that wait for such a member. 1,024. Then the same.
+    pub member_messages: usize,
     /// Writes that wait for a store's writer thread. 4,096. One more waits in its own task.
     pub store_queue: usize,
 }
@@ -102,6 +115,12 @@ impl Default for Limits {
             history_total: 256 * 1024 * 1024,
             history_ids: 1 << 22,
             sessions_per_user: 64,
+            rooms: 10_000,
+            rooms_per_user: 20,
+            commands_per_second: 20,
+            commands_burst: 60,
+            member_bytes: 1 << 20,
+            member_messages: 1024,
             store_queue: 4096,
         }
     }

@@ -170,6 +170,11 @@ impl Upgrade {
         Self { done: hyper::upgrade::on(request), place }
     }
 
+    /// The connection of another's server once its 101 is written; `None` when it ended before.
+    pub(crate) async fn wait_foreign(self) -> Option<TokioIo<hyper::upgrade::Upgraded>> {
+        self.done.await.ok().map(TokioIo::new)
+    }
+
     /// The connection once the 101 is written; `None` when it ended before.
     pub(crate) async fn wait(self) -> Option<Upgraded> {
         let parts = self.done.await.ok()?.downcast::<TokioIo<Io>>().ok()?;
@@ -291,6 +296,25 @@ pub(crate) fn says_json(headers: &HeaderMap) -> Option<bool> {
         (Some(value), None) if value.as_bytes() == b"application/json" => Some(true),
         _ => Some(media_type(headers).is_some_and(|kind| kind == "application/json" || kind.ends_with("+json"))),
     }
+}
+
+/// Undoes percent-encoding, once.
+pub(crate) fn percent_decode(text: &str) -> Result<String, Problem> {
+    let bad = || Problem::bad("percent-encoding is '%' and two hexadecimal digits, and what it encodes is UTF-8");
+    let mut bytes = text.bytes();
+    let mut out = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+            match (digit(), digit()) {
+                (Some(high), Some(low)) => out.push(high << 4 | low),
+                _ => return Err(bad()),
+            }
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).map_err(|_| bad())
 }
 
 /// An answer with a body.

@@ -4,3 +4,4 @@ pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod io;
 pub(crate) mod listener;
+pub(crate) mod upgrade;

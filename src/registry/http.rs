@@ -6,6 +6,7 @@ use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, Heade
 use crate::codec::registry::{MEDIA_TYPE_V1, MEDIA_TYPE_V2, Version};
 use crate::limits::{MAX_TTL, MIN_TTL};
 use crate::net::http::Problem;
+pub(super) use crate::net::http::percent_decode as decode;
 use crate::secret::Secret;
 
 /// What a path names.
@@ -36,25 +37,6 @@ impl<'a> Route<'a> {
             Self::Health => "GET, HEAD",
         }
     }
-}
-
-/// Undoes percent-encoding, once.
-pub(super) fn decode(text: &str) -> Result<String, Problem> {
-    let bad = || Problem::bad("percent-encoding is '%' and two hexadecimal digits, and what it encodes is UTF-8");
-    let mut bytes = text.bytes();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
-            match (digit(), digit()) {
-                (Some(high), Some(low)) => out.push(high << 4 | low),
-                _ => return Err(bad()),
-            }
-        } else {
-            out.push(byte);
-        }
-    }
-    String::from_utf8(out).map_err(|_| bad())
 }
 
 /// The seconds in `?ttl=`; other keys are somebody else's.

@@ -17,11 +17,12 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::{PATHS, config, has_token};
+use super::{PATHS, config};
 use crate::address::{Address, Host, authority};
 use crate::codec::talk::SUBPROTOCOL;
 use crate::limits::Limits;
 use crate::net::client::Reply;
+use crate::net::upgrade::has_token;
 use crate::text::SafeText;
 use crate::transport::TransportError;
 

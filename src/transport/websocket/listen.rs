@@ -4,21 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use http_body_util::Full;
 use hyper::body::{Body as _, Incoming as Body};
-use hyper::header::{
-    ALLOW, CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
-};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use hyper::{Method, Request, StatusCode};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpListener;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error, Message as Frame, Utf8Bytes, error::ProtocolError};
@@ -27,13 +19,14 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 
 use super::super::receiver::{HEALTH, Heard, Receiver, check_origin, health};
-use super::{PATHS, config, has_token};
+use super::{PATHS, config};
 use crate::codec::CodecError;
 use crate::codec::talk::{SUBPROTOCOL, encode_ack};
 use crate::limits::Limits;
 use crate::message::MessageId;
 use crate::net::http::{self, Answer, Handler, Problem, Upgrade, Upgraded, check_head, linger};
 use crate::net::io::Io;
+use crate::net::upgrade::{check_upgrade, has_token, switching};
 use crate::transport::Inbox;
 
 /// Listens until the inbox is dropped, then lets every connection close for [`Limits::grace`].
@@ -83,7 +76,8 @@ impl Listening {
             let detail = "a WebSocket is opened with GET";
             return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).with(ALLOW, "GET"));
         }
-        let (accept, v2) = check_upgrade(&head.headers)?;
+        let accept = check_upgrade(&head.headers)?;
+        let v2 = has_token(&head.headers, &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
         if !body.is_end_stream() {
             return Err(Problem::bad("an upgrade has no body").with(CONNECTION, "close"));
         }
@@ -92,46 +86,8 @@ impl Listening {
         let ended = self.ended.clone();
         let work = async move { ended.run_until_cancelled(work).await };
         self.tasks.spawn(work.instrument(debug_span!("websocket", %from)));
-        Ok(switching(&accept, v2))
+        Ok(switching(accept, v2.then_some(HeaderValue::from_static(SUBPROTOCOL))))
     }
-}
-
-/// What RFC 6455, section 4.2.1, asks of an upgrade: the answer to its key, and whether version 2 is offered.
-fn check_upgrade(headers: &HeaderMap) -> Result<(HeaderValue, bool), Problem> {
-    if !has_token(headers, &CONNECTION, "upgrade") || !has_token(headers, &UPGRADE, "websocket") {
-        let detail = "only WebSocket is spoken here: send 'Connection: Upgrade' and 'Upgrade: websocket'";
-        return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, detail)
-            .with(UPGRADE, "websocket")
-            .with(CONNECTION, "upgrade"));
-    }
-    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        let detail = "the WebSocket version here is 13";
-        return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, detail)
-            .with(SEC_WEBSOCKET_VERSION, "13")
-            .with(UPGRADE, "websocket")
-            .with(CONNECTION, "upgrade"));
-    }
-    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
-    let key = match (keys.next(), keys.next()) {
-        (Some(key), None) if BASE64_STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16) => key,
-        _ => return Err(Problem::bad("Sec-WebSocket-Key must be 16 bytes in base64, once")),
-    };
-    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
-        .map_err(|_| Problem::bad("Sec-WebSocket-Key must be 16 bytes in base64, once"))?;
-    Ok((accept, has_token(headers, &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)))
-}
-
-fn switching(accept: &HeaderValue, v2: bool) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::new()));
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = answer.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, accept.clone());
-    if v2 {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-    }
-    answer
 }
 
 /// Reads messages from one connection until either end closes.

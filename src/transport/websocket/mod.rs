@@ -9,7 +9,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use hyper::header::{HeaderMap, HeaderName};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -148,12 +147,6 @@ fn config(limits: &Limits) -> WebSocketConfig {
         .max_write_buffer_size(BUFFER + limits.frame.max(2 * limits.message) + BUFFER)
         .max_message_size(Some(limits.frame))
         .max_frame_size(Some(limits.frame))
-}
-
-/// Whether a list header holds a token, in any letter case.
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let texts = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    texts.flat_map(|text| text.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
 }
 
 /// Bytes of each buffer at the start, and of small writes that leave as one.

@@ -1,0 +1,201 @@
+//! The room server's HTTP: sign-in at `/auth`, WebSockets at `/ws`.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION,
+    HeaderValue, VARY,
+};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug, debug_span};
+
+use super::request::{Offer, check_host, check_origin, nickname};
+use super::websocket::{self, Way};
+use crate::hub::Hub;
+use crate::limits::Limits;
+use crate::message::Refusal;
+use crate::name::{Nickname, is_room_protocol_name};
+use crate::net::http::{Answer, Handler, Problem, Upgrade, answer, check_head, read_body};
+use crate::net::upgrade::{check_upgrade, switching};
+use crate::text::SafeText;
+
+/// The room server's HTTP over a hub: mount it in any hyper server that serves upgrades, or let
+/// [`RoomServer`](super::RoomServer) serve it.
+#[must_use]
+pub fn service(hub: Hub) -> RoomService {
+    RoomService { hub, names: Arc::default(), tasks: TaskTracker::new(), ended: CancellationToken::new() }
+}
+
+/// Answers requests to a room server. Cloning is cheap and shares the hub.
+///
+/// It is a [`hyper::service::Service`]. The server it is mounted in bounds the size of request heads and the time for
+/// them; bodies and WebSockets are bounded here.
+#[derive(Clone, Debug)]
+pub struct RoomService {
+    pub(super) hub: Hub,
+    names: Arc<Names>,
+    /// Connections that left HTTP.
+    pub(super) tasks: TaskTracker,
+    /// Fires when they have had their time to close.
+    pub(super) ended: CancellationToken,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Names {
+    hosts: Vec<String>,
+    origins: Vec<String>,
+}
+
+impl RoomService {
+    /// Lets pages of these origins (`https://chat.example`) use the server, besides its own.
+    #[must_use]
+    pub fn origins(mut self, origins: impl IntoIterator<Item = String>) -> Self {
+        Arc::make_mut(&mut self.names).origins = origins.into_iter().collect();
+        self
+    }
+
+    /// Lets the server go by these names in `Host` (`chat.example`, for any port), besides those of this machine.
+    #[must_use]
+    pub fn hosts(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
+        Arc::make_mut(&mut self.names).hosts = hosts.into_iter().collect();
+        self
+    }
+
+    pub(super) fn limits(&self) -> &Arc<Limits> {
+        self.hub.limits()
+    }
+
+    async fn answer(self, request: Request<Incoming>, way: Way, from: Option<SocketAddr>) -> Answer {
+        let (head, body) = request.into_parts();
+        let (method, path) = (head.method.clone(), head.uri.path().to_owned());
+        let answer = self.route(head, body, way, from).await.unwrap_or_else(Answer::from);
+        debug!(%method, path = %SafeText(&path), status = answer.status().as_u16(), "answered");
+        answer
+    }
+
+    async fn route(&self, head: Parts, body: Incoming, way: Way, from: Option<SocketAddr>) -> Result<Answer, Problem> {
+        check_head(&head, self.limits())?;
+        check_host(&head.headers, &self.names.hosts)?;
+        let origin = check_origin(&head.headers, &self.names.origins)?;
+        match (head.uri.path(), &head.method) {
+            ("/auth", &Method::POST) => {
+                let mut answer = self.sign_up(&head, body).await.unwrap_or_else(Answer::from);
+                allow(&mut answer, origin);
+                Ok(answer)
+            }
+            ("/auth", &Method::OPTIONS) if origin.is_some() => Ok(preflight(origin)),
+            ("/auth", _) => Err(Problem::method("POST")),
+            ("/ws", &Method::GET) => self.upgrade(head, body, way, from),
+            ("/ws", _) => Err(Problem::method("GET")),
+            _ => Err(Problem::new(StatusCode::NOT_FOUND, "the paths here are /auth and /ws")),
+        }
+    }
+
+    async fn sign_up(&self, head: &Parts, body: Incoming) -> Result<Answer, Problem> {
+        let body = read_body(body, self.limits()).await?;
+        let forbidden = |detail: String| Problem::new(StatusCode::FORBIDDEN, detail);
+        let nickname = nickname(head.uri.query(), &head.headers, &body)?
+            .ok_or_else(|| forbidden("'nickname' is missing".into()))?;
+        let name = Nickname::new(&nickname).ok().filter(|_| is_room_protocol_name(&nickname));
+        let name = name.ok_or_else(|| {
+            forbidden("a nickname is a letter or '_', then letters, digits, '_' and '-', and not reserved".into())
+        })?;
+        let token = self.hub.sign_up(&name).map_err(|refusal| match refusal {
+            Refusal::Full => Problem::new(StatusCode::INSUFFICIENT_STORAGE, refusal.to_string()),
+            _ => forbidden(refusal.to_string()),
+        })?;
+        let body = json!({ "token": token.reveal() }).to_string();
+        let mut answer = answer(StatusCode::CREATED, "application/json", body);
+        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(answer)
+    }
+
+    fn upgrade(&self, head: Parts, body: Incoming, way: Way, from: Option<SocketAddr>) -> Result<Answer, Problem> {
+        let accept = check_upgrade(&head.headers).map_err(|mut problem| {
+            problem.status = StatusCode::BAD_REQUEST;
+            problem
+        })?;
+        if !body.is_end_stream() {
+            return Err(Problem::bad("an upgrade has no body").with(CONNECTION, "close"));
+        }
+        let Offer { mode, tokens } = Offer::of(&head.headers);
+        let known = tokens.into_iter().find(|(token, _)| self.hub.knows(token));
+        let (token, protocol) = known.ok_or_else(|| {
+            Problem::new(StatusCode::UNAUTHORIZED, "the token is missing, bad or expired: POST /auth gives one")
+                .with(hyper::header::WWW_AUTHENTICATE, "Bearer")
+        })?;
+        let upgrade = Upgrade::of(&mut Request::from_parts(head, body));
+        let session = websocket::serve(upgrade, way, self.hub.clone(), token, mode);
+        let ended = self.ended.clone();
+        let span = debug_span!("websocket", from = from.map(tracing::field::display));
+        self.tasks.spawn(async move { ended.run_until_cancelled_owned(session).await }.instrument(span));
+        Ok(switching(accept, protocol))
+    }
+}
+
+impl Handler for RoomService {
+    fn handle(&self, request: Request<Incoming>, from: SocketAddr) -> impl Future<Output = Answer> + Send {
+        self.clone().answer(request, Way::Own, Some(from))
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for RoomService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let answer = self.clone().answer(request, Way::Foreign, None);
+        Box::pin(async move { Ok(answer.await.map(Body)) })
+    }
+}
+
+/// The body of an answer: whole, and of known length.
+#[derive(Debug)]
+pub struct Body(Full<Bytes>);
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// Lets a page of a configured origin read the answer.
+fn allow(answer: &mut Answer, origin: Option<HeaderValue>) {
+    if let Some(origin) = origin {
+        answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        answer.headers_mut().insert(VARY, HeaderValue::from_static("origin"));
+    }
+}
+
+fn preflight(origin: Option<HeaderValue>) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+    answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
+    allow(&mut answer, origin);
+    answer
+}

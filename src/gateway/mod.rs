@@ -1,0 +1,69 @@
+//! Gateways: sockets on one side, a [`Hub`](crate::hub::Hub) on the other.
+//!
+//! [`http::service`] makes a hyper service of a hub, to be mounted in a program's own server; [`RoomServer`] serves one
+//! on a socket of its own.
+
+pub mod http;
+mod request;
+mod websocket;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::http::RoomService;
+use crate::address::Host;
+use crate::net;
+use crate::net::listener::bind;
+
+/// The room protocol on a socket of its own.
+#[derive(Debug)]
+pub struct RoomServer {
+    listener: TcpListener,
+    local: SocketAddr,
+    service: RoomService,
+}
+
+impl RoomServer {
+    /// Opens the socket; port 0 lets the system choose. Nothing is answered before [`RoomServer::serve`].
+    ///
+    /// # Errors
+    /// What the system says when nothing can listen there.
+    pub async fn bind(host: &Host, port: u16, service: RoomService) -> io::Result<Self> {
+        let listener = bind(host, port).await?;
+        let local = listener.local_addr()?;
+        Ok(Self { listener, local, service })
+    }
+
+    /// Where it listens, with the port that the system chose.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Serves until `stop` is ready; then every session is told (1001), and has [`grace`](crate::Limits::grace) to
+    /// take what waits for it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the socket and cuts every connection.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
+        let Self { listener, local: _, service } = self;
+        let stopped = CancellationToken::new();
+        let _ended = service.ended.clone().drop_guard();
+        let signal = async {
+            stop.await;
+            stopped.cancel();
+            service.hub.stop();
+        };
+        let serving = net::http::serve(listener, service.clone(), service.limits().clone(), stopped.clone());
+        tokio::join!(signal, serving);
+        service.tasks.close();
+        // Whoever does not take the last bytes in time is cut by the guard.
+        let _ = tokio::time::timeout(service.limits().grace, service.tasks.wait()).await;
+        service.ended.cancel();
+        service.tasks.wait().await;
+    }
+}

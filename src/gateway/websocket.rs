@@ -1,0 +1,378 @@
+//! One WebSocket: tungstenite reads, raw frames go out.
+//!
+//! Rooms write whole batches of frames straight into the socket, so nothing else may write there: what tungstenite has
+//! to say (pongs, the answer to a Close) goes through the member's queue like everything else, in order.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message as Frame};
+use tracing::debug;
+
+use crate::codec::rooms::{self, Mode, Plain, Rich};
+use crate::hub::{Batch, Encoding, End, Flushed, Hub, Lifetime, Offered, Outbox, Rate, Seat, Sink};
+use crate::limits::Limits;
+use crate::message::{Closing, Command, Refusal};
+use crate::name::RoomName;
+use crate::net::http::{Upgrade, Upgraded, linger};
+use crate::net::io::{Io, Writer};
+use crate::secret::Secret;
+
+/// Whose server the connection came through.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// Ours: rooms write into the socket themselves.
+    Own,
+    /// Another's: it may be anything, so everything goes through the queue.
+    Foreign,
+}
+
+/// Serves one session from the upgrade to its end.
+pub(super) async fn serve(upgrade: Upgrade, way: Way, hub: Hub, token: Secret, mode: Mode) {
+    let (reader, out, read, place) = match way {
+        Way::Own => {
+            let Some(Upgraded { io, read, place }) = Box::pin(upgrade.wait()).await else { return };
+            // A machine that vanished says nothing, so only the system finds out.
+            let _ = SockRef::from(io.socket()).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+            let writer = io.writer();
+            (Reader::Own(io), Out::Own(writer), read, place)
+        }
+        Way::Foreign => {
+            let Some(io) = Box::pin(upgrade.wait_foreign()).await else { return };
+            let (reader, writer) = tokio::io::split(io);
+            (Reader::Foreign(reader), Out::Foreign(writer), Bytes::new(), None)
+        }
+    };
+    let lifetime = match mode {
+        Mode::Plain => Lifetime::Session,
+        Mode::Rich => Lifetime::Kept,
+    };
+    let sink = Box::new(Socket { mode, writer: out.writer() });
+    let seat = match hub.open(&token, sink, lifetime) {
+        Ok(seat) => seat,
+        Err(error) => {
+            debug!(%error, "no session");
+            return;
+        }
+    };
+    // What the handshake needed is not part of what stays.
+    Box::pin(converse(reader, out, read, seat, hub, mode)).await;
+    drop(place);
+}
+
+async fn converse(reader: Reader, mut out: Out, read: Bytes, mut seat: Seat, hub: Hub, mode: Mode) {
+    let outbox = seat.outbox().clone();
+    let limits = hub.limits().clone();
+    drop(hub);
+    let wire = Wire { reader, outbox: outbox.clone() };
+    let mut socket = WebSocketStream::from_partially_read(wire, read.into(), Role::Server, Some(config(&limits))).await;
+    let (mut rate, started) = (Rate::new(&limits), Instant::now());
+    if mode == Mode::Plain
+        && let Err(why) = seat.run(Command::Enter(RoomName::global())).await
+    {
+        seat.refuse(why, None);
+    }
+    loop {
+        let frame = tokio::select! {
+            biased;
+            () = out.carry(&outbox) => break,
+            frame = socket.next() => frame,
+        };
+        match frame {
+            Some(Ok(Frame::Text(text))) => {
+                if limits.commands_per_second > 0 && !rate.allow(started.elapsed()) {
+                    seat.refuse(Refusal::TooFast, None);
+                    outbox.close(Closing::TooFast);
+                    continue;
+                }
+                let command = rooms::decode(text.as_bytes(), mode, limits.message);
+                // It would pin the whole read buffer.
+                drop(text);
+                match command {
+                    Ok(command) => obey(&mut seat, command).await,
+                    Err((why, id)) => seat.refuse(why, id),
+                }
+            }
+            Some(Ok(Frame::Binary(_))) => close(&outbox, 1003, "commands are text frames"),
+            // Pings and Closes have been answered.
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                match close_for(&error) {
+                    Some((code, reason)) => close(&outbox, code, reason),
+                    None => outbox.close_with(Bytes::new()),
+                }
+                break;
+            }
+            None => {
+                outbox.close_with(Bytes::new());
+                break;
+            }
+        }
+    }
+    // The others hear of it now, not when the last byte is out.
+    drop(seat);
+    out.finish(&outbox).await;
+}
+
+async fn obey(seat: &mut Seat, command: Command) {
+    let id = match &command {
+        Command::Say { id, .. } | Command::Direct { id, .. } => id.clone(),
+        _ => None,
+    };
+    let done = match command {
+        // The rest is rare, and its state large.
+        Command::Say { .. } => seat.run(command).await,
+        rare => Box::pin(seat.run(rare)).await,
+    };
+    if let Err(why) = done {
+        seat.refuse(why, id);
+    }
+}
+
+fn close(outbox: &Outbox, code: u16, reason: &str) {
+    let mut bytes = BytesMut::new();
+    rooms::frame::close(&mut bytes, code, reason);
+    outbox.close_with(bytes.freeze());
+}
+
+/// How the other end is told of an error, if there is another end.
+fn close_for(error: &Error) -> Option<(u16, &'static str)> {
+    match error {
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some((1002, "this is not how RFC 6455 frames look")),
+        Error::Utf8(_) => Some((1007, "text is UTF-8")),
+        Error::Capacity(_) => Some((1009, "the message is too long")),
+        _ => None,
+    }
+}
+
+/// Small buffers, and no more of a message than the limits allow, whatever a header declares.
+fn config(limits: &Limits) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(CONTROL_BUFFER)
+        .max_message_size(Some(limits.frame))
+        .max_frame_size(Some(limits.frame))
+}
+
+/// Where the frames for a member go.
+struct Socket {
+    mode: Mode,
+    writer: Option<Writer>,
+}
+
+impl Sink for Socket {
+    fn encoding(&self) -> Encoding {
+        match self.mode {
+            Mode::Plain => Encoding::new("rooms", &Plain),
+            Mode::Rich => Encoding::new("rooms.v2", &Rich),
+        }
+    }
+
+    fn offer(&self, batch: &Batch) -> Offered {
+        let Some(writer) = &self.writer else { return Offered::Full };
+        match writer.try_write(batch.bytes()) {
+            Ok(written) if written == batch.bytes().len() => Offered::All,
+            Ok(0) => Offered::Full,
+            Ok(written) => Offered::Part(written),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Offered::Full,
+            Err(_) => Offered::Gone,
+        }
+    }
+}
+
+type Foreign = TokioIo<hyper::upgrade::Upgraded>;
+
+/// The way out of a connection, for what rooms could not write themselves.
+enum Out {
+    Own(Writer),
+    Foreign(WriteHalf<Foreign>),
+}
+
+impl Out {
+    fn writer(&self) -> Option<Writer> {
+        match self {
+            Self::Own(writer) => Some(writer.clone()),
+            Self::Foreign(_) => None,
+        }
+    }
+
+    /// Carries what waits to the socket, until the outbox ends.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping the future.
+    async fn carry(&mut self, outbox: &Outbox) {
+        loop {
+            outbox.waiting().await;
+            if outbox.end().is_some() {
+                return;
+            }
+            self.flush(outbox).await;
+        }
+    }
+
+    /// Waits for room, and fills it.
+    async fn flush(&mut self, outbox: &Outbox) -> Flushed {
+        match self {
+            Self::Own(writer) => match writer.socket().writable().await {
+                Ok(()) => outbox.flush(),
+                Err(_) => Flushed::Gone,
+            },
+            Self::Foreign(writer) => poll_fn(|cx| poll_flush(writer, outbox, cx)).await,
+        }
+    }
+
+    /// Lets the last bytes out, and the other end go.
+    async fn finish(mut self, outbox: &Outbox) {
+        let deadline = Instant::now() + LAST_BYTES;
+        let rest = async {
+            loop {
+                outbox.waiting().await;
+                match self.flush(outbox).await {
+                    Flushed::Empty => return true,
+                    Flushed::Blocked => {}
+                    Flushed::Gone => return false,
+                }
+            }
+        };
+        let flushed = tokio::time::timeout_at(deadline, rest).await.unwrap_or(false);
+        match &mut self {
+            Self::Own(writer) if flushed && outbox.end() == Some(End::Closing) => linger(writer.socket()).await,
+            Self::Own(writer) => {
+                if flushed {
+                    // It may still read up to its Close and go.
+                    let _ = tokio::time::timeout_at(deadline, discard(writer.socket())).await;
+                }
+                let _ = SockRef::from(writer.socket()).set_linger(Some(Duration::ZERO));
+            }
+            Self::Foreign(writer) => {
+                let shutdown = poll_fn(|cx| Pin::new(&mut *writer).poll_shutdown(cx));
+                let _ = tokio::time::timeout_at(deadline, shutdown).await;
+            }
+        }
+    }
+}
+
+fn poll_flush(writer: &mut WriteHalf<Foreign>, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<Flushed> {
+    let mut full = false;
+    let flushed = outbox.flush_with(|batch| {
+        let bytes = batch.bytes();
+        let mut written = 0;
+        while written < bytes.len() {
+            match Pin::new(&mut *writer).poll_write(cx, &bytes[written..]) {
+                Poll::Ready(Ok(0) | Err(_)) => return Offered::Gone,
+                Poll::Ready(Ok(more)) => written += more,
+                Poll::Pending => {
+                    full = true;
+                    return Offered::Part(written);
+                }
+            }
+        }
+        Offered::All
+    });
+    if Pin::new(writer).poll_flush(cx).is_pending() || full {
+        return if flushed == Flushed::Gone { Poll::Ready(flushed) } else { Poll::Pending };
+    }
+    Poll::Ready(flushed)
+}
+
+async fn discard(stream: &TcpStream) {
+    let mut buffer = [0; 1024];
+    while stream.readable().await.is_ok() {
+        match stream.try_read(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// The way in of a connection.
+enum Reader {
+    Own(Io),
+    Foreign(ReadHalf<Foreign>),
+}
+
+/// What tungstenite takes for the socket: it reads there, and writes to the member's queue.
+struct Wire {
+    reader: Reader,
+    outbox: Arc<Outbox>,
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.reader {
+            Reader::Own(io) => Pin::new(io).poll_read(cx, buf),
+            Reader::Foreign(reader) => Pin::new(reader).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let copy = Bytes::copy_from_slice(bytes);
+        if holds_close(bytes) {
+            self.outbox.close_with(copy);
+        } else {
+            self.outbox.offer(&Batch::raw(copy));
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Whether there is a Close among whole, unmasked control frames.
+fn holds_close(mut frames: &[u8]) -> bool {
+    while let [first, length, ..] = frames {
+        if first & 0xf == 8 {
+            return true;
+        }
+        frames = frames.get(2 + usize::from(*length)..).unwrap_or_default();
+    }
+    false
+}
+
+/// Bytes that are read at once: a whole command of nearly everybody, and all that an idle connection holds.
+const READ_BUFFER: usize = 2048;
+/// Bytes of pongs that tungstenite may hold before it hands them over.
+const CONTROL_BUFFER: usize = 1024;
+/// Silence after which the system asks whether the other end is there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// Time for the last bytes to be taken, and after a cut for the other end to go; then a reset.
+const LAST_BYTES: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_is_found_behind_other_control_frames() {
+        assert!(holds_close(&[0x88, 0]));
+        assert!(holds_close(&[0x8a, 2, 8, 8, 0x88, 2, 3, 0xe8]));
+        assert!(!holds_close(&[0x8a, 2, 0x88, 0x88]));
+        assert!(!holds_close(&[]));
+    }
+}

@@ -1,0 +1,452 @@
+//! A member's way out: straight into the socket while it takes everything, through a bounded queue when it does not.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Notify;
+
+use super::sink::{Batch, Encoding, Offered, Sink};
+use crate::limits::Limits;
+use crate::message::{Closing, Event};
+
+/// One session's way out.
+///
+/// Rooms and the session itself put batches in; each goes to the [`Sink`] at once unless something waits already. What
+/// the sink does not take waits here, within [`Limits::member_bytes`] and [`Limits::member_messages`]. One that does not
+/// keep up is cut: what waits is dropped, the frame in flight is finished, a Close follows.
+///
+/// A gateway's task awaits [`Outbox::waiting`], then the socket, and calls [`Outbox::flush`].
+pub struct Outbox {
+    sink: Box<dyn Sink>,
+    encoding: Encoding,
+    most_bytes: usize,
+    most_messages: usize,
+    queue: Mutex<Queue>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    parts: VecDeque<Part>,
+    bytes: usize,
+    messages: usize,
+    /// Somebody is offering the sink something just now; others queue behind it.
+    busy: bool,
+    end: Option<End>,
+    /// The cut waits for whoever is busy to tell how far they came.
+    cut: bool,
+}
+
+struct Part {
+    batch: Batch,
+    written: usize,
+}
+
+/// How a way out ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum End {
+    /// The last frame is written or waits; nothing follows it.
+    Closing,
+    /// The member did not keep up. Whoever still has not read the Close after a while is reset.
+    Cut,
+    /// Nobody is there.
+    Gone,
+}
+
+/// How far a flush came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Flushed {
+    /// Nothing waits.
+    Empty,
+    /// There is no room; try again when there is.
+    Blocked,
+    /// Nobody is there.
+    Gone,
+}
+
+impl Outbox {
+    pub(super) fn new(sink: Box<dyn Sink>, limits: &Limits) -> Self {
+        let encoding = sink.encoding();
+        Self {
+            sink,
+            encoding,
+            most_bytes: limits.member_bytes,
+            most_messages: limits.member_messages,
+            queue: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(super) fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Puts a batch on its way; `false` when nothing goes out any more.
+    pub fn offer(&self, batch: &Batch) -> bool {
+        {
+            let mut queue = self.lock();
+            if queue.end.is_some() {
+                return false;
+            }
+            if queue.busy || !queue.parts.is_empty() {
+                return self.enqueue(&mut queue, batch);
+            }
+            queue.busy = true;
+        }
+        let offered = self.sink.offer(batch);
+        self.settle(batch, offered)
+    }
+
+    /// Takes what the sink left over, and what was decided while it was busy.
+    fn settle(&self, batch: &Batch, offered: Offered) -> bool {
+        let mut queue = self.lock();
+        queue.busy = false;
+        let written = match offered {
+            Offered::All => None,
+            Offered::Part(written) => Some(written),
+            Offered::Full => Some(0),
+            Offered::Gone => {
+                self.finish(&mut queue, End::Gone);
+                return false;
+            }
+        };
+        if let Some(written) = written {
+            if self.encoding.encoder().is_none() {
+                // Events have no queue but the receiver's own.
+                self.finish(&mut queue, End::Cut);
+                return false;
+            }
+            queue.bytes += batch.bytes().len() - written;
+            queue.messages += batch.len();
+            queue.parts.push_front(Part { batch: batch.clone(), written });
+        }
+        if queue.cut {
+            self.cut(&mut queue);
+        }
+        if queue.parts.is_empty() {
+            return queue.end.is_none();
+        }
+        if self.encoding.encoder().is_some() {
+            self.changed.notify_one();
+            return queue.end.is_none();
+        }
+        // Nobody flushes events: what queued behind this offer goes now.
+        drop(queue);
+        self.flush();
+        self.end().is_none()
+    }
+
+    fn enqueue(&self, queue: &mut Queue, batch: &Batch) -> bool {
+        let (bytes, messages) = (queue.bytes + batch.bytes().len(), queue.messages + batch.len());
+        if bytes > self.most_bytes || messages > self.most_messages {
+            if queue.busy {
+                queue.end = Some(End::Cut);
+                queue.cut = true;
+            } else {
+                self.cut(queue);
+            }
+            return false;
+        }
+        (queue.bytes, queue.messages) = (bytes, messages);
+        queue.parts.push_back(Part { batch: batch.clone(), written: 0 });
+        true
+    }
+
+    /// Drops what waits, but for the rest of a frame that was begun, and says goodbye.
+    fn cut(&self, queue: &mut Queue) {
+        let in_flight = queue.parts.front().and_then(|part| part.batch.in_flight(part.written));
+        self.finish(queue, End::Cut);
+        queue.cut = false;
+        for bytes in in_flight.into_iter().chain([self.close_frame(Closing::TooSlow)]) {
+            queue.parts.push_back(Part { batch: Batch::raw(bytes), written: 0 });
+        }
+    }
+
+    fn finish(&self, queue: &mut Queue, end: End) {
+        queue.parts.clear();
+        (queue.bytes, queue.messages) = (0, 0);
+        queue.end = Some(end);
+        self.changed.notify_one();
+    }
+
+    /// Puts one event on its way, for this session alone.
+    pub(super) fn tell(&self, events: &[Event]) -> bool {
+        let mut bytes = BytesMut::new();
+        let mut ends = Vec::with_capacity(events.len());
+        for event in events {
+            if let Some(encoder) = self.encoding.encoder() {
+                encoder.encode(event, &mut bytes);
+            }
+            ends.push(bytes.len());
+        }
+        if bytes.is_empty() && self.encoding.encoder().is_some() {
+            return true;
+        }
+        self.offer(&Batch::new(bytes.freeze(), ends.into(), events.into()))
+    }
+
+    /// Says goodbye behind what waits; nothing goes out after it.
+    pub fn close(&self, why: Closing) {
+        if self.encoding.encoder().is_none() {
+            self.tell(&[Event::Closing(why)]);
+        }
+        self.close_with(self.close_frame(why));
+    }
+
+    /// Puts the wire's own last bytes behind what waits; nothing goes out after them.
+    pub fn close_with(&self, bytes: Bytes) {
+        let mut queue = self.lock();
+        if queue.end.is_some() {
+            return;
+        }
+        queue.end = Some(End::Closing);
+        if !bytes.is_empty() {
+            queue.parts.push_back(Part { batch: Batch::raw(bytes), written: 0 });
+        }
+        self.changed.notify_one();
+    }
+
+    fn close_frame(&self, why: Closing) -> Bytes {
+        let mut out = BytesMut::new();
+        if let Some(encoder) = self.encoding.encoder() {
+            encoder.encode(&Event::Closing(why), &mut out);
+        }
+        out.freeze()
+    }
+
+    /// Whether and how it ended; what is queued may still go out, unless it is [`End::Gone`].
+    pub fn end(&self) -> Option<End> {
+        self.lock().end
+    }
+
+    /// Waits until something is there to flush, or the way out has ended.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping the future. Only one may wait at a time.
+    pub async fn waiting(&self) {
+        loop {
+            {
+                let queue = self.lock();
+                if !queue.busy && (queue.end.is_some() || !queue.parts.is_empty()) {
+                    return;
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Gives the sink what waits, until it takes no more.
+    pub fn flush(&self) -> Flushed {
+        self.flush_with(|batch| self.sink.offer(batch))
+    }
+
+    /// Gives `write` what waits, until it takes no more: for wires whose sink takes nothing by itself.
+    pub fn flush_with(&self, mut write: impl FnMut(&Batch) -> Offered) -> Flushed {
+        let mut queue = self.lock();
+        loop {
+            if queue.end == Some(End::Gone) {
+                return Flushed::Gone;
+            }
+            if queue.busy {
+                // Whoever is busy wakes the flusher when something is left.
+                return Flushed::Blocked;
+            }
+            let Some(part) = queue.parts.pop_front() else { return Flushed::Empty };
+            queue.busy = true;
+            queue.messages = queue.messages.saturating_sub(part.batch.len());
+            drop(queue);
+            let length = part.batch.bytes().len();
+            let offered = write(&part.batch.clone().tail(part.written));
+            queue = self.lock();
+            queue.busy = false;
+            if offered == Offered::Full && self.encoding.encoder().is_none() {
+                self.finish(&mut queue, End::Cut);
+                return Flushed::Gone;
+            }
+            let taken = match offered {
+                Offered::All => length - part.written,
+                Offered::Part(taken) => taken,
+                Offered::Full => 0,
+                Offered::Gone => {
+                    self.finish(&mut queue, End::Gone);
+                    return Flushed::Gone;
+                }
+            };
+            queue.bytes = queue.bytes.saturating_sub(taken);
+            let written = part.written + taken;
+            if written < length {
+                queue.messages += part.batch.len();
+                queue.parts.push_front(Part { written, ..part });
+            }
+            if queue.cut {
+                self.cut(&mut queue);
+            } else if written < length {
+                return Flushed::Blocked;
+            }
+        }
+    }
+
+    /// Bytes and messages that wait.
+    #[must_use]
+    pub fn queued(&self) -> (usize, usize) {
+        let queue = self.lock();
+        (queue.bytes, queue.messages)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, messages) = self.queued();
+        f.debug_struct("Outbox").field("bytes", &bytes).field("messages", &messages).finish_non_exhaustive()
+    }
+}
+
+/// One event for several sessions' own ears goes out in as few writes as possible.
+pub(super) fn tell_all(told: &mut Vec<(Arc<Outbox>, Event)>) {
+    let mut events = Vec::new();
+    let mut rest = told.drain(..).peekable();
+    while let Some((outbox, event)) = rest.next() {
+        events.push(event);
+        if rest.peek().is_none_or(|(next, _)| !Arc::ptr_eq(next, &outbox)) {
+            outbox.tell(&events);
+            events.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::codec::rooms::Plain;
+
+    /// Takes as many bytes as it is allowed to.
+    #[derive(Default)]
+    struct Pipe {
+        room: AtomicUsize,
+        taken: Mutex<Vec<u8>>,
+    }
+
+    impl Sink for Arc<Pipe> {
+        fn encoding(&self) -> Encoding {
+            Encoding::new("plain", &Plain)
+        }
+        fn offer(&self, batch: &Batch) -> Offered {
+            let room = self.room.load(Ordering::SeqCst);
+            let taken = room.min(batch.bytes().len());
+            self.room.store(room - taken, Ordering::SeqCst);
+            self.taken.lock().unwrap().extend_from_slice(&batch.bytes()[..taken]);
+            match taken {
+                _ if taken == batch.bytes().len() => Offered::All,
+                0 => Offered::Full,
+                _ => Offered::Part(taken),
+            }
+        }
+    }
+
+    fn outbox(room: usize) -> (Arc<Pipe>, Outbox) {
+        let mut limits = Limits::default();
+        (limits.member_bytes, limits.member_messages) = (1000, 10);
+        let pipe = Arc::new(Pipe::default());
+        pipe.room.store(room, Ordering::SeqCst);
+        (pipe.clone(), Outbox::new(Box::new(pipe), &limits))
+    }
+
+    fn frame(text: &str) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        crate::codec::rooms::frame::text(&mut out, |out| out.extend_from_slice(text.as_bytes()));
+        out.to_vec()
+    }
+
+    fn raw(text: &str) -> Batch {
+        Batch::raw(frame(text).into())
+    }
+
+    fn taken(pipe: &Pipe) -> Vec<u8> {
+        pipe.taken.lock().unwrap().clone()
+    }
+
+    fn too_slow() -> Vec<u8> {
+        let mut out = BytesMut::new();
+        crate::codec::rooms::frame::close(&mut out, 1008, "you read too slowly");
+        out.to_vec()
+    }
+
+    #[test]
+    fn what_the_sink_leaves_waits_in_order() {
+        let (pipe, outbox) = outbox(3);
+        assert!(outbox.offer(&raw("one")) && outbox.offer(&raw("two")));
+        assert_eq!(taken(&pipe), frame("one")[..3]);
+        assert_eq!(outbox.queued(), (7, 2));
+        pipe.room.store(4, Ordering::SeqCst);
+        assert_eq!(outbox.flush(), Flushed::Blocked);
+        pipe.room.store(100, Ordering::SeqCst);
+        assert_eq!(outbox.flush(), Flushed::Empty);
+        assert_eq!(taken(&pipe), [frame("one"), frame("two")].concat());
+        assert_eq!(outbox.queued(), (0, 0));
+    }
+
+    #[test]
+    fn one_that_does_not_keep_up_is_cut_behind_the_frame_in_flight() {
+        for (room, kept) in [
+            (3, frame("message 0")),
+            (0, vec![]),
+            (11, frame("message 0")),
+            (12, [frame("message 0"), frame("message 1")].concat()),
+        ] {
+            let (pipe, outbox) = outbox(room);
+            let mut said = 0;
+            while outbox.offer(&raw(&format!("message {said}"))) {
+                said += 1;
+                assert!(said < 20);
+            }
+            assert!((10..=12).contains(&said), "{said}");
+            assert_eq!(outbox.end(), Some(End::Cut));
+            assert!(!outbox.offer(&raw("late")));
+            pipe.room.store(1000, Ordering::SeqCst);
+            assert_eq!(outbox.flush(), Flushed::Empty);
+            assert_eq!(taken(&pipe), [kept, too_slow()].concat());
+        }
+    }
+
+    #[test]
+    fn bytes_are_bounded_like_messages() {
+        let (_, outbox) = outbox(0);
+        let long = "x".repeat(400);
+        assert!(outbox.offer(&raw(&long)) && outbox.offer(&raw(&long)));
+        assert!(!outbox.offer(&raw(&long)));
+        assert_eq!(outbox.end(), Some(End::Cut));
+    }
+
+    #[test]
+    fn a_close_is_the_last_thing_on_the_queue() {
+        let (pipe, outbox) = outbox(2);
+        outbox.offer(&raw("one"));
+        outbox.close(Closing::Exit);
+        assert!(!outbox.offer(&raw("two")));
+        outbox.close(Closing::Stopping);
+        pipe.room.store(100, Ordering::SeqCst);
+        assert_eq!(outbox.flush(), Flushed::Empty);
+        assert_eq!(taken(&pipe), [frame("one"), vec![0x88, 2, 0x03, 0xe8]].concat());
+    }
+
+    #[test]
+    fn several_events_for_one_session_leave_in_one_write() {
+        let (pipe, outbox) = outbox(1000);
+        let outbox = Arc::new(outbox);
+        let mut told = vec![(outbox.clone(), Event::System("a".into())), (outbox.clone(), Event::System("b".into()))];
+        tell_all(&mut told);
+        assert!(told.is_empty());
+        let text = |t: &str| frame(&format!("{{\"from\":\"system\",\"body\":\"{t}\"}}"));
+        assert_eq!(taken(&pipe), [text("a"), text("b")].concat());
+    }
+}
