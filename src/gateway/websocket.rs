@@ -95,8 +95,7 @@ async fn converse(reader: Reader, mut out: Out, read: Bytes, mut seat: Seat, hub
         match frame {
             Some(Ok(Frame::Text(text))) => {
                 if limits.commands_per_second > 0 && !rate.allow(started.elapsed()) {
-                    seat.refuse(Refusal::TooFast, None);
-                    outbox.close(Closing::TooFast);
+                    Box::pin(seat.end(Closing::TooFast, Some(Refusal::TooFast))).await;
                     continue;
                 }
                 let command = rooms::decode(text.as_bytes(), mode, limits.message);

@@ -96,11 +96,8 @@ impl Seat {
                 Ok(())
             }
             Command::Exit => {
-                while !self.rooms.is_empty() {
-                    self.leave(None).await?;
-                }
                 self.lifetime = Lifetime::Session;
-                self.outbox.close(Closing::Exit);
+                self.end(Closing::Exit, None).await;
                 Ok(())
             }
         }
@@ -109,6 +106,18 @@ impl Seat {
     /// Tells the session that a command was refused.
     pub fn refuse(&self, why: Refusal, id: Option<MessageId>) {
         self.outbox.tell(&[Event::Refused { why, id }]);
+    }
+
+    /// Ends the session: it hears what was said up to now, then the refusal that ends it if there is one, then `why`.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, the session may be in some of its rooms still.
+    pub async fn end(&mut self, why: Closing, refusal: Option<Refusal>) {
+        while self.leave(None).await.is_ok() {}
+        if let Some(refusal) = refusal {
+            self.refuse(refusal, None);
+        }
+        self.outbox.close(why);
     }
 
     async fn direct(&self, to: &str, body: Arc<str>, id: Option<MessageId>) -> Result<(), Refusal> {

@@ -16,4 +16,5 @@ pub mod programs;
 pub mod raw;
 pub mod raw_websocket;
 pub mod registry;
+pub mod rooms;
 pub mod suite;
