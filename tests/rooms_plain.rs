@@ -139,14 +139,14 @@ async fn an_upgrade_needs_a_token_our_host_our_origin_and_to_be_one() {
     assert_eq!(server.refused(&with("origin: null\r\n")).await, 403);
     // Never in the URL.
     let request = upgrade(&format!("/ws?token={token}"), "");
-    assert_eq!(status(&server.exchange(&request).await), 401);
+    assert_eq!(server.asked(&request).await, 401);
     let request =
         format!("GET /ws HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nsec-websocket-protocol: {token}\r\n\r\n");
-    assert_eq!(status(&server.exchange(&request).await), 400);
+    assert_eq!(server.asked(&request).await, 400);
     let request = upgrade("/ws", &with("")).replace("version: 13", "version: 12");
-    assert_eq!(status(&server.exchange(&request).await), 400);
+    assert_eq!(server.asked(&request).await, 400);
     let request = upgrade("/ws", &with("")).replace("GET", "POST");
-    assert_eq!(status(&server.exchange(&request).await), 405);
+    assert_eq!(server.asked(&request).await, 405);
     let mut fine = server.open(&with("origin: https://chat.example\r\n")).await;
     assert_eq!(fine.system().await, "ann joined");
 }

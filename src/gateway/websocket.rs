@@ -49,12 +49,13 @@ pub(super) async fn serve(upgrade: Upgrade, way: Way, hub: Hub, token: Secret, m
             // A machine that vanished says nothing, so only the system finds out.
             let _ = SockRef::from(io.socket()).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
             let writer = io.writer();
-            (Reader::Own(io), Out::Own(writer), read, place)
+            // A copy: the bytes would keep hyper's whole read buffer.
+            (Reader::Own(io), Out::Own(writer), read.to_vec(), place)
         }
         Way::Foreign => {
             let Some(io) = Box::pin(upgrade.wait_foreign()).await else { return };
             let (reader, writer) = tokio::io::split(io);
-            (Reader::Foreign(reader), Out::Foreign(writer), Bytes::new(), None)
+            (Reader::Foreign(reader), Out::Foreign(writer), Vec::new(), None)
         }
     };
     let lifetime = match mode {
@@ -74,12 +75,12 @@ pub(super) async fn serve(upgrade: Upgrade, way: Way, hub: Hub, token: Secret, m
     drop(place);
 }
 
-async fn converse(reader: Reader, mut out: Out, read: Bytes, mut seat: Seat, hub: Hub, mode: Mode) {
+async fn converse(reader: Reader, mut out: Out, read: Vec<u8>, mut seat: Seat, hub: Hub, mode: Mode) {
     let outbox = seat.outbox().clone();
     let limits = hub.limits().clone();
     drop(hub);
     let wire = Wire { reader, outbox: outbox.clone() };
-    let mut socket = WebSocketStream::from_partially_read(wire, read.into(), Role::Server, Some(config(&limits))).await;
+    let mut socket = WebSocketStream::from_partially_read(wire, read, Role::Server, Some(config(&limits))).await;
     let (mut rate, started) = (Rate::new(&limits), Instant::now());
     if mode == Mode::Plain
         && let Err(why) = seat.run(Command::Enter(RoomName::global())).await
@@ -221,7 +222,12 @@ impl Out {
             if outbox.end().is_some() {
                 return;
             }
-            self.flush(outbox).await;
+            // A cut is not to wait for a socket that may never have room again.
+            tokio::select! {
+                biased;
+                () = outbox.ended() => return,
+                _ = self.flush(outbox) => {}
+            }
         }
     }
 

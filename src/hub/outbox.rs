@@ -239,6 +239,16 @@ impl Outbox {
         }
     }
 
+    /// Waits until the way out has ended, for whoever waits for the socket meanwhile.
+    ///
+    /// # Cancel safety
+    /// As for [`Outbox::waiting`], beside which it must not wait.
+    pub async fn ended(&self) {
+        while self.end().is_none() {
+            self.changed.notified().await;
+        }
+    }
+
     /// Gives the sink what waits, until it takes no more.
     pub fn flush(&self) -> Flushed {
         self.flush_with(|batch| self.sink.offer(batch))

@@ -1,6 +1,5 @@
 //! A room server, and clients of it that know nothing but the wire.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -91,11 +90,16 @@ impl Server {
 
     /// What an upgrade is answered that is refused.
     pub(crate) async fn refused(&self, headers: &str) -> u16 {
-        status(&super::raw::exchange(self.port, upgrade("/ws", headers)).await)
+        self.asked(&upgrade("/ws", headers)).await
     }
 
-    pub(crate) fn addr(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.port).into()
+    /// The status of the answer, whether or not the connection stays open behind it.
+    pub(crate) async fn asked(&self, request: &str) -> u16 {
+        let mut stream = super::raw::connect(self.port).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        tokio::time::timeout(LONG, stream.read_exact(&mut head)).await.unwrap().unwrap();
+        std::str::from_utf8(&head[9..]).unwrap().parse().unwrap()
     }
 }
 
@@ -157,12 +161,12 @@ impl Client {
         panic!("no {kind} came");
     }
 
-    /// The code of the Close that comes, whatever comes before; `None` when the connection just ends.
+    /// The code of the Close that comes (1005 when it has none), whatever comes before; `None` when the connection just ends.
     pub(crate) async fn closed(&mut self) -> Option<u16> {
         loop {
             let (opcode, payload) = read_frame(&mut self.stream).await?;
             if opcode == CLOSE {
-                return Some(u16::from_be_bytes([payload[0], payload[1]]));
+                return Some(payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code)));
             }
         }
     }
