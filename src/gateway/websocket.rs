@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -29,7 +29,6 @@ use crate::limits::Limits;
 use crate::message::{Closing, Command, Refusal};
 use crate::name::RoomName;
 use crate::net::http::{Upgrade, Upgraded, linger};
-use crate::net::io::{Io, Writer};
 use crate::secret::Secret;
 
 /// Whose server the connection came through.
@@ -46,11 +45,11 @@ pub(super) async fn serve(upgrade: Upgrade, way: Way, hub: Hub, token: Secret, m
     let (reader, out, read, place) = match way {
         Way::Own => {
             let Some(Upgraded { io, read, place }) = Box::pin(upgrade.wait()).await else { return };
+            let Some(stream) = io.into_stream().map(Arc::new) else { return };
             // A machine that vanished says nothing, so only the system finds out.
-            let _ = SockRef::from(io.socket()).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
-            let writer = io.writer();
+            let _ = SockRef::from(&*stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
             // A copy: the bytes would keep hyper's whole read buffer.
-            (Reader::Own(io), Out::Own(writer), read.to_vec(), place)
+            (Reader::Own(stream.clone()), Out::Own(stream), read.to_vec(), place)
         }
         Way::Foreign => {
             let Some(io) = Box::pin(upgrade.wait_foreign()).await else { return };
@@ -62,7 +61,7 @@ pub(super) async fn serve(upgrade: Upgrade, way: Way, hub: Hub, token: Secret, m
         Mode::Plain => Lifetime::Session,
         Mode::Rich => Lifetime::Kept,
     };
-    let sink = Box::new(Socket { mode, writer: out.writer() });
+    let sink = Box::new(Socket { mode, stream: out.stream() });
     let seat = match hub.open(&token, sink, lifetime) {
         Ok(seat) => seat,
         Err(error) => {
@@ -173,7 +172,7 @@ fn config(limits: &Limits) -> WebSocketConfig {
 /// Where the frames for a member go.
 struct Socket {
     mode: Mode,
-    writer: Option<Writer>,
+    stream: Option<Arc<TcpStream>>,
 }
 
 impl Sink for Socket {
@@ -185,8 +184,8 @@ impl Sink for Socket {
     }
 
     fn offer(&self, batch: &Batch) -> Offered {
-        let Some(writer) = &self.writer else { return Offered::Full };
-        match writer.try_write(batch.bytes()) {
+        let Some(stream) = &self.stream else { return Offered::Full };
+        match stream.try_write(batch.bytes()) {
             Ok(written) if written == batch.bytes().len() => Offered::All,
             Ok(0) => Offered::Full,
             Ok(written) => Offered::Part(written),
@@ -200,14 +199,14 @@ type Foreign = TokioIo<hyper::upgrade::Upgraded>;
 
 /// The way out of a connection, for what rooms could not write themselves.
 enum Out {
-    Own(Writer),
+    Own(Arc<TcpStream>),
     Foreign(WriteHalf<Foreign>),
 }
 
 impl Out {
-    fn writer(&self) -> Option<Writer> {
+    fn stream(&self) -> Option<Arc<TcpStream>> {
         match self {
-            Self::Own(writer) => Some(writer.clone()),
+            Self::Own(stream) => Some(stream.clone()),
             Self::Foreign(_) => None,
         }
     }
@@ -234,7 +233,7 @@ impl Out {
     /// Waits for room, and fills it.
     async fn flush(&mut self, outbox: &Outbox) -> Flushed {
         match self {
-            Self::Own(writer) => match writer.socket().writable().await {
+            Self::Own(stream) => match stream.writable().await {
                 Ok(()) => outbox.flush(),
                 Err(_) => Flushed::Gone,
             },
@@ -257,13 +256,13 @@ impl Out {
         };
         let flushed = tokio::time::timeout_at(deadline, rest).await.unwrap_or(false);
         match &mut self {
-            Self::Own(writer) if flushed && outbox.end() == Some(End::Closing) => linger(writer.socket()).await,
-            Self::Own(writer) => {
+            Self::Own(stream) if flushed && outbox.end() == Some(End::Closing) => linger(stream).await,
+            Self::Own(stream) => {
                 if flushed {
                     // It may still read up to its Close and go.
-                    let _ = tokio::time::timeout_at(deadline, discard(writer.socket())).await;
+                    let _ = tokio::time::timeout_at(deadline, discard(stream)).await;
                 }
-                let _ = SockRef::from(writer.socket()).set_linger(Some(Duration::ZERO));
+                let _ = SockRef::from(&**stream).set_linger(Some(Duration::ZERO));
             }
             Self::Foreign(writer) => {
                 let shutdown = poll_fn(|cx| Pin::new(&mut *writer).poll_shutdown(cx));
@@ -310,7 +309,7 @@ async fn discard(stream: &TcpStream) {
 
 /// The way in of a connection.
 enum Reader {
-    Own(Io),
+    Own(Arc<TcpStream>),
     Foreign(ReadHalf<Foreign>),
 }
 
@@ -323,7 +322,13 @@ struct Wire {
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.reader {
-            Reader::Own(io) => Pin::new(io).poll_read(cx, buf),
+            Reader::Own(stream) => loop {
+                ready!(stream.poll_read_ready(cx))?;
+                match stream.try_read_buf(buf) {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    done => return Poll::Ready(done.map(drop)),
+                }
+            },
             Reader::Foreign(reader) => Pin::new(reader).poll_read(cx, buf),
         }
     }

@@ -113,9 +113,9 @@ impl Io {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// A second way to the socket, for bytes that do not come from whoever reads here.
-    pub(crate) fn writer(&self) -> Writer {
-        Writer(self.shared.clone())
+    /// The socket, for who reads and writes by other means from here on.
+    pub(crate) fn into_stream(mut self) -> Option<TcpStream> {
+        self.stream.take()
     }
 
     fn poll_try_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -233,22 +233,6 @@ impl AsyncWrite for Io {
 impl Drop for Io {
     fn drop(&mut self) {
         *self.shared.back.lock().unwrap_or_else(PoisonError::into_inner) = self.stream.take();
-    }
-}
-
-/// Writes to a connection that somebody else reads.
-#[derive(Clone, Debug)]
-pub(crate) struct Writer(Arc<Shared>);
-
-impl Writer {
-    /// Writes what the socket takes at once.
-    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.stream.try_write(bytes)
-    }
-
-    /// The socket itself, for its options, and to wait for room.
-    pub(crate) fn socket(&self) -> &TcpStream {
-        &self.0.stream
     }
 }
 
