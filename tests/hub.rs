@@ -102,7 +102,7 @@ async fn pipe(hub: &Hub, name: &str) -> (Seat, Arc<Pipe>) {
     let pipe = Arc::new(Pipe::default());
     pipe.room.store(usize::MAX / 2, Ordering::SeqCst);
     let token = hub.sign_up(&Nickname::new(name).unwrap()).unwrap();
-    let mut seat = hub.open(&token, Box::new(Into(pipe.clone())), Lifetime::Session).unwrap();
+    let mut seat = hub.open(&token, Into(pipe.clone()), Lifetime::Session).unwrap();
     seat.run(Command::Enter(RoomName::global())).await.unwrap();
     (seat, pipe)
 }
@@ -346,7 +346,7 @@ async fn an_unused_token_is_void_after_a_minute_and_its_name_free() {
     assert!(hub.sign_up(&ann).is_err());
     tokio::time::advance(Duration::from_secs(1)).await;
     assert!(!hub.knows(&token));
-    let sink = || Box::new(Into(Arc::default()));
+    let sink = || Into(Arc::default());
     assert_eq!(hub.open(&token, sink(), Lifetime::Session).unwrap_err(), OpenError::BadToken);
     let token = hub.sign_up(&ann).unwrap();
     let seat = hub.open(&token, sink(), Lifetime::Session).unwrap();
@@ -361,7 +361,7 @@ async fn a_kept_user_may_come_back_for_ten_minutes() {
     let hub = Hub::new();
     let ann = Nickname::new("ann").unwrap();
     let token = hub.sign_up(&ann).unwrap();
-    let sink = || Box::new(Into(Arc::default()));
+    let sink = || Into(Arc::default());
     for _ in 0..2 {
         drop(hub.open(&token, sink(), Lifetime::Kept).unwrap());
         tokio::time::advance(Duration::from_secs(599)).await;

@@ -61,7 +61,7 @@ pub(super) async fn serve(upgrade: Upgrade, way: Way, hub: Hub, token: Secret, m
         Mode::Plain => Lifetime::Session,
         Mode::Rich => Lifetime::Kept,
     };
-    let sink = Box::new(Socket { mode, stream: out.stream() });
+    let sink = Socket { mode, stream: out.stream() };
     let seat = match hub.open(&token, sink, lifetime) {
         Ok(seat) => seat,
         Err(error) => {
@@ -185,7 +185,13 @@ impl Sink for Socket {
 
     fn offer(&self, batch: &Batch) -> Offered {
         let Some(stream) = &self.stream else { return Offered::Full };
-        match stream.try_write(batch.bytes()) {
+        // Straight to the system: that the socket has room is nearly always so, and asking the runtime first costs more
+        // than the answer is worth. Only when it has none must the runtime hear of it, so that it can wait for some.
+        let sent = match SockRef::from(&**stream).send_with_flags(batch.bytes(), NO_SIGNAL) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => stream.try_write(batch.bytes()),
+            sent => sent,
+        };
+        match sent {
             Ok(written) if written == batch.bytes().len() => Offered::All,
             Ok(0) => Offered::Full,
             Ok(written) => Offered::Part(written),
@@ -369,6 +375,8 @@ fn holds_close(mut frames: &[u8]) -> bool {
 const READ_BUFFER: usize = 2048;
 /// Bytes of pongs that tungstenite may hold before it hands them over.
 const CONTROL_BUFFER: usize = 1024;
+/// `MSG_NOSIGNAL`: whoever is gone is an error here, and never a signal to the program.
+const NO_SIGNAL: i32 = if cfg!(any(target_os = "linux", target_os = "android")) { 0x4000 } else { 0 };
 /// Silence after which the system asks whether the other end is there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Time for the last bytes to be taken, and after a cut for the other end to go; then a reset.

@@ -130,8 +130,8 @@ impl Hub {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(&self, token: &Secret, sink: Box<dyn Sink>, lifetime: Lifetime) -> Result<Seat, OpenError> {
-        let outbox = Arc::new(Outbox::new(sink, &self.inner.limits));
+    pub fn open(&self, token: &Secret, sink: impl Sink, lifetime: Lifetime) -> Result<Seat, OpenError> {
+        let outbox: Arc<Outbox> = Arc::new(Outbox::new(sink, &self.inner.limits));
         let opened = self.inner.lock().open(token, &outbox, Instant::now())?;
         Ok(Seat::new(self.inner.clone(), opened, outbox, lifetime))
     }
@@ -149,7 +149,7 @@ impl Hub {
         })?;
         let token = self.sign_up(&nickname)?;
         let (sink, heard) = Heard::channel(self.inner.limits.member_messages);
-        let seat = self.open(&token, Box::new(sink), Lifetime::Session).map_err(|_| Refusal::Over)?;
+        let seat = self.open(&token, sink, Lifetime::Session).map_err(|_| Refusal::Over)?;
         Ok((seat, heard))
     }
 

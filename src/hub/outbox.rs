@@ -18,13 +18,13 @@ use crate::message::{Closing, Event};
 /// keep up is cut: what waits is dropped, the frame in flight is finished, a Close follows.
 ///
 /// A gateway's task awaits [`Outbox::waiting`], then the socket, and calls [`Outbox::flush`].
-pub struct Outbox {
-    sink: Box<dyn Sink>,
-    encoding: Encoding,
+pub struct Outbox<S: Sink + ?Sized = dyn Sink> {
+    queue: Mutex<Queue>,
     most_bytes: usize,
     most_messages: usize,
-    queue: Mutex<Queue>,
     changed: Notify,
+    /// In the same piece of memory as the queue: a turn touches every member's, one after the other.
+    sink: S,
 }
 
 #[derive(Default)]
@@ -68,21 +68,21 @@ pub enum Flushed {
     Gone,
 }
 
-impl Outbox {
-    pub(super) fn new(sink: Box<dyn Sink>, limits: &Limits) -> Self {
-        let encoding = sink.encoding();
+impl<S: Sink> Outbox<S> {
+    pub(super) fn new(sink: S, limits: &Limits) -> Self {
         Self {
             sink,
-            encoding,
             most_bytes: limits.member_bytes,
             most_messages: limits.member_messages,
             queue: Mutex::default(),
             changed: Notify::new(),
         }
     }
+}
 
+impl<S: Sink + ?Sized> Outbox<S> {
     pub(super) fn encoding(&self) -> Encoding {
-        self.encoding
+        self.sink.encoding()
     }
 
     /// Puts a batch on its way; `false` when nothing goes out any more.
@@ -115,7 +115,7 @@ impl Outbox {
             }
         };
         if let Some(written) = written {
-            if self.encoding.encoder().is_none() {
+            if self.encoding().encoder().is_none() {
                 // Events have no queue but the receiver's own.
                 self.finish(&mut queue, End::Cut);
                 return false;
@@ -130,7 +130,7 @@ impl Outbox {
         if queue.parts.is_empty() {
             return queue.end.is_none();
         }
-        if self.encoding.encoder().is_some() {
+        if self.encoding().encoder().is_some() {
             self.changed.notify_one();
             return queue.end.is_none();
         }
@@ -178,12 +178,12 @@ impl Outbox {
         let mut bytes = BytesMut::new();
         let mut ends = Vec::with_capacity(events.len());
         for event in events {
-            if let Some(encoder) = self.encoding.encoder() {
+            if let Some(encoder) = self.encoding().encoder() {
                 encoder.encode(event, &mut bytes);
             }
             ends.push(bytes.len());
         }
-        if bytes.is_empty() && self.encoding.encoder().is_some() {
+        if bytes.is_empty() && self.encoding().encoder().is_some() {
             return true;
         }
         self.offer(&Batch::new(bytes.freeze(), ends.into(), events.into()))
@@ -191,7 +191,7 @@ impl Outbox {
 
     /// Says goodbye behind what waits; nothing goes out after it.
     pub fn close(&self, why: Closing) {
-        if self.encoding.encoder().is_none() {
+        if self.encoding().encoder().is_none() {
             self.tell(&[Event::Closing(why)]);
         }
         self.close_with(self.close_frame(why));
@@ -212,7 +212,7 @@ impl Outbox {
 
     fn close_frame(&self, why: Closing) -> Bytes {
         let mut out = BytesMut::new();
-        if let Some(encoder) = self.encoding.encoder() {
+        if let Some(encoder) = self.encoding().encoder() {
             encoder.encode(&Event::Closing(why), &mut out);
         }
         out.freeze()
@@ -273,7 +273,7 @@ impl Outbox {
             let offered = write(&part.batch.clone().tail(part.written));
             queue = self.lock();
             queue.busy = false;
-            if offered == Offered::Full && self.encoding.encoder().is_none() {
+            if offered == Offered::Full && self.encoding().encoder().is_none() {
                 self.finish(&mut queue, End::Cut);
                 return Flushed::Gone;
             }
@@ -312,7 +312,7 @@ impl Outbox {
     }
 }
 
-impl fmt::Debug for Outbox {
+impl<S: Sink + ?Sized> fmt::Debug for Outbox<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (bytes, messages) = self.queued();
         f.debug_struct("Outbox").field("bytes", &bytes).field("messages", &messages).finish_non_exhaustive()
@@ -363,12 +363,12 @@ mod tests {
         }
     }
 
-    fn outbox(room: usize) -> (Arc<Pipe>, Outbox) {
+    fn outbox(room: usize) -> (Arc<Pipe>, Arc<Outbox>) {
         let mut limits = Limits::default();
         (limits.member_bytes, limits.member_messages) = (1000, 10);
         let pipe = Arc::new(Pipe::default());
         pipe.room.store(room, Ordering::SeqCst);
-        (pipe.clone(), Outbox::new(Box::new(pipe), &limits))
+        (pipe.clone(), Arc::new(Outbox::new(pipe, &limits)))
     }
 
     fn frame(text: &str) -> Vec<u8> {
@@ -452,7 +452,6 @@ mod tests {
     #[test]
     fn several_events_for_one_session_leave_in_one_write() {
         let (pipe, outbox) = outbox(1000);
-        let outbox = Arc::new(outbox);
         let mut told = vec![(outbox.clone(), Event::System("a".into())), (outbox.clone(), Event::System("b".into()))];
         tell_all(&mut told);
         assert!(told.is_empty());
