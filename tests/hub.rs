@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use talk::codec::rooms::{Plain, hear_plain};
-use talk::hub::{Batch, Encoding, End, Flushed, Heard, Hub, Lifetime, Offered, OpenError, Seat, Sink};
+use talk::hub::{Batch, Encoding, End, Flushed, Heard, Hub, Lifetime, Offered, OpenError, Outbox, Seat, Sink};
 use talk::limits::Limits;
 use talk::message::{Closing, Command, Event, MessageId, Post, Refusal, RoomKey};
 use talk::name::{Nickname, RoomName};
@@ -98,11 +98,15 @@ impl Pipe {
     }
 }
 
+fn outbox(hub: &Hub, sink: Into) -> Arc<Outbox> {
+    Arc::new(Outbox::new(sink, hub.limits()))
+}
+
 async fn pipe(hub: &Hub, name: &str) -> (Seat, Arc<Pipe>) {
     let pipe = Arc::new(Pipe::default());
     pipe.room.store(usize::MAX / 2, Ordering::SeqCst);
     let token = hub.sign_up(&Nickname::new(name).unwrap()).unwrap();
-    let mut seat = hub.open(&token, Into(pipe.clone()), Lifetime::Session).unwrap();
+    let mut seat = hub.open(&token, outbox(hub, Into(pipe.clone())), Lifetime::Session).unwrap();
     seat.run(Command::Enter(RoomName::global())).await.unwrap();
     (seat, pipe)
 }
@@ -346,7 +350,7 @@ async fn an_unused_token_is_void_after_a_minute_and_its_name_free() {
     assert!(hub.sign_up(&ann).is_err());
     tokio::time::advance(Duration::from_secs(1)).await;
     assert!(!hub.knows(&token));
-    let sink = || Into(Arc::default());
+    let sink = || outbox(&hub, Into(Arc::default()));
     assert_eq!(hub.open(&token, sink(), Lifetime::Session).unwrap_err(), OpenError::BadToken);
     let token = hub.sign_up(&ann).unwrap();
     let seat = hub.open(&token, sink(), Lifetime::Session).unwrap();
@@ -361,7 +365,7 @@ async fn a_kept_user_may_come_back_for_ten_minutes() {
     let hub = Hub::new();
     let ann = Nickname::new("ann").unwrap();
     let token = hub.sign_up(&ann).unwrap();
-    let sink = || Into(Arc::default());
+    let sink = || outbox(&hub, Into(Arc::default()));
     for _ in 0..2 {
         drop(hub.open(&token, sink(), Lifetime::Kept).unwrap());
         tokio::time::advance(Duration::from_secs(599)).await;

@@ -42,27 +42,29 @@ pub(super) enum Way {
 
 /// Serves one session from the upgrade to its end.
 pub(super) async fn serve(upgrade: Upgrade, way: Way, hub: Hub, token: Secret, mode: Mode) {
-    let (reader, out, read, place) = match way {
+    let (outbox, reader, out, read, place) = match way {
         Way::Own => {
             let Some(Upgraded { io, read, place }) = Box::pin(upgrade.wait()).await else { return };
-            let Some(stream) = io.into_stream().map(Arc::new) else { return };
+            let Some(stream) = io.into_stream() else { return };
             // A machine that vanished says nothing, so only the system finds out.
-            let _ = SockRef::from(&*stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+            let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+            let outbox = Arc::new(Outbox::new(Socket { mode, stream }, hub.limits()));
             // A copy: the bytes would keep hyper's whole read buffer.
-            (Reader::Own(stream.clone()), Out::Own(stream), read.to_vec(), place)
+            let read = read.to_vec();
+            (outbox.clone() as Arc<Outbox>, Reader::Own(outbox.clone()), Out::Own(outbox), read, place)
         }
         Way::Foreign => {
             let Some(io) = Box::pin(upgrade.wait_foreign()).await else { return };
             let (reader, writer) = tokio::io::split(io);
-            (Reader::Foreign(reader), Out::Foreign(writer), Vec::new(), None)
+            let outbox = Arc::new(Outbox::new(Queue { mode }, hub.limits()));
+            (outbox as Arc<Outbox>, Reader::Foreign(reader), Out::Foreign(writer), Vec::new(), None)
         }
     };
     let lifetime = match mode {
         Mode::Plain => Lifetime::Session,
         Mode::Rich => Lifetime::Kept,
     };
-    let sink = Socket { mode, stream: out.stream() };
-    let seat = match hub.open(&token, sink, lifetime) {
+    let seat = match hub.open(&token, outbox, lifetime) {
         Ok(seat) => seat,
         Err(error) => {
             debug!(%error, "no session");
@@ -169,26 +171,30 @@ fn config(limits: &Limits) -> WebSocketConfig {
         .max_frame_size(Some(limits.frame))
 }
 
-/// Where the frames for a member go.
+fn encoding(mode: Mode) -> Encoding {
+    match mode {
+        Mode::Plain => Encoding::new("rooms", &Plain),
+        Mode::Rich => Encoding::new("rooms.v2", &Rich),
+    }
+}
+
+/// Where the frames for a member go. The socket stands here, beside the member's queue: a turn comes by a thousand of
+/// them, and each other place it had to look at would cost.
 struct Socket {
     mode: Mode,
-    stream: Option<Arc<TcpStream>>,
+    stream: TcpStream,
 }
 
 impl Sink for Socket {
     fn encoding(&self) -> Encoding {
-        match self.mode {
-            Mode::Plain => Encoding::new("rooms", &Plain),
-            Mode::Rich => Encoding::new("rooms.v2", &Rich),
-        }
+        encoding(self.mode)
     }
 
     fn offer(&self, batch: &Batch) -> Offered {
-        let Some(stream) = &self.stream else { return Offered::Full };
         // Straight to the system: that the socket has room is nearly always so, and asking the runtime first costs more
         // than the answer is worth. Only when it has none must the runtime hear of it, so that it can wait for some.
-        let sent = match SockRef::from(&**stream).send_with_flags(batch.bytes(), NO_SIGNAL) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => stream.try_write(batch.bytes()),
+        let sent = match SockRef::from(&self.stream).send_with_flags(batch.bytes(), NO_SIGNAL) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.stream.try_write(batch.bytes()),
             sent => sent,
         };
         match sent {
@@ -201,22 +207,30 @@ impl Sink for Socket {
     }
 }
 
+/// What goes out through another's server waits for the session's own task.
+struct Queue {
+    mode: Mode,
+}
+
+impl Sink for Queue {
+    fn encoding(&self) -> Encoding {
+        encoding(self.mode)
+    }
+
+    fn offer(&self, _: &Batch) -> Offered {
+        Offered::Full
+    }
+}
+
 type Foreign = TokioIo<hyper::upgrade::Upgraded>;
 
 /// The way out of a connection, for what rooms could not write themselves.
 enum Out {
-    Own(Arc<TcpStream>),
+    Own(Arc<Outbox<Socket>>),
     Foreign(WriteHalf<Foreign>),
 }
 
 impl Out {
-    fn stream(&self) -> Option<Arc<TcpStream>> {
-        match self {
-            Self::Own(stream) => Some(stream.clone()),
-            Self::Foreign(_) => None,
-        }
-    }
-
     /// Carries what waits to the socket, until the outbox ends.
     ///
     /// # Cancel safety
@@ -239,7 +253,7 @@ impl Out {
     /// Waits for room, and fills it.
     async fn flush(&mut self, outbox: &Outbox) -> Flushed {
         match self {
-            Self::Own(stream) => match stream.writable().await {
+            Self::Own(own) => match own.sink().stream.writable().await {
                 Ok(()) => outbox.flush(),
                 Err(_) => Flushed::Gone,
             },
@@ -262,13 +276,14 @@ impl Out {
         };
         let flushed = tokio::time::timeout_at(deadline, rest).await.unwrap_or(false);
         match &mut self {
-            Self::Own(stream) if flushed && outbox.end() == Some(End::Closing) => linger(stream).await,
-            Self::Own(stream) => {
+            Self::Own(own) if flushed && outbox.end() == Some(End::Closing) => linger(&own.sink().stream).await,
+            Self::Own(own) => {
+                let stream = &own.sink().stream;
                 if flushed {
                     // It may still read up to its Close and go.
                     let _ = tokio::time::timeout_at(deadline, discard(stream)).await;
                 }
-                let _ = SockRef::from(&**stream).set_linger(Some(Duration::ZERO));
+                let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
             }
             Self::Foreign(writer) => {
                 let shutdown = poll_fn(|cx| Pin::new(&mut *writer).poll_shutdown(cx));
@@ -315,7 +330,7 @@ async fn discard(stream: &TcpStream) {
 
 /// The way in of a connection.
 enum Reader {
-    Own(Arc<TcpStream>),
+    Own(Arc<Outbox<Socket>>),
     Foreign(ReadHalf<Foreign>),
 }
 
@@ -328,7 +343,8 @@ struct Wire {
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.reader {
-            Reader::Own(stream) => loop {
+            Reader::Own(own) => loop {
+                let stream = &own.sink().stream;
                 ready!(stream.poll_read_ready(cx))?;
                 match stream.try_read_buf(buf) {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}

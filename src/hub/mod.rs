@@ -1,7 +1,7 @@
 //! The hub: users, sessions and rooms. It knows no protocol and opens no socket.
 //!
-//! A gateway signs a user up ([`Hub::sign_up`]), opens a [`Seat`] with a [`Sink`] for the bytes, hands it [`Command`]s,
-//! and flushes its [`Outbox`]. A program without sockets takes a seat with [`Hub::sit`] and hears the events themselves:
+//! A gateway signs a user up ([`Hub::sign_up`]), opens a [`Seat`] with an [`Outbox`] into its [`Sink`], hands it
+//! [`Command`]s, and flushes the outbox. A program without sockets takes a seat with [`Hub::sit`] and hears the events themselves:
 //!
 //! ```
 //! use talk::hub::Hub;
@@ -126,12 +126,11 @@ impl Hub {
         self.inner.lock().user_of(token, Instant::now()).is_some()
     }
 
-    /// Opens a session, in no room yet.
+    /// Opens a session whose bytes go out through `outbox`, in no room yet.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(&self, token: &Secret, sink: impl Sink, lifetime: Lifetime) -> Result<Seat, OpenError> {
-        let outbox: Arc<Outbox> = Arc::new(Outbox::new(sink, &self.inner.limits));
+    pub fn open(&self, token: &Secret, outbox: Arc<Outbox>, lifetime: Lifetime) -> Result<Seat, OpenError> {
         let opened = self.inner.lock().open(token, &outbox, Instant::now())?;
         Ok(Seat::new(self.inner.clone(), opened, outbox, lifetime))
     }
@@ -149,7 +148,8 @@ impl Hub {
         })?;
         let token = self.sign_up(&nickname)?;
         let (sink, heard) = Heard::channel(self.inner.limits.member_messages);
-        let seat = self.open(&token, sink, Lifetime::Session).map_err(|_| Refusal::Over)?;
+        let outbox = Arc::new(Outbox::new(sink, &self.inner.limits));
+        let seat = self.open(&token, outbox, Lifetime::Session).map_err(|_| Refusal::Over)?;
         Ok((seat, heard))
     }
 

@@ -69,7 +69,8 @@ pub enum Flushed {
 }
 
 impl<S: Sink> Outbox<S> {
-    pub(super) fn new(sink: S, limits: &Limits) -> Self {
+    /// A way out into `sink`, for [`Hub::open`](super::Hub::open).
+    pub fn new(sink: S, limits: &Limits) -> Self {
         Self {
             sink,
             most_bytes: limits.member_bytes,
@@ -81,6 +82,11 @@ impl<S: Sink> Outbox<S> {
 }
 
 impl<S: Sink + ?Sized> Outbox<S> {
+    /// Where it leads.
+    pub fn sink(&self) -> &S {
+        &self.sink
+    }
+
     pub(super) fn encoding(&self) -> Encoding {
         self.sink.encoding()
     }
