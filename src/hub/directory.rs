@@ -86,11 +86,12 @@ impl Directory {
         &mut self,
         token: &Secret,
         outbox: &Arc<Outbox>,
+        limits: &Limits,
         now: Instant,
     ) -> Result<(UserId, SessionId), OpenError> {
         let id = self.user_of(token, now).ok_or(OpenError::BadToken)?;
         let user = self.users.get_mut(&id).ok_or(OpenError::BadToken)?;
-        if user.sessions.len() >= SESSIONS_PER_USER {
+        if user.sessions.len() >= limits.sessions_per_user {
             return Err(OpenError::TooManySessions);
         }
         if let Some(ends) = user.ends.take() {
@@ -312,5 +313,3 @@ const GLOBAL: &str = "global";
 const UNUSED: Duration = Duration::from_secs(60);
 /// How long a user whose last session dropped may come back.
 const KEPT: Duration = Duration::from_secs(600);
-/// Sessions that one user may have at a time.
-const SESSIONS_PER_USER: usize = 16;

@@ -131,7 +131,7 @@ impl Hub {
     /// # Errors
     /// [`OpenError`].
     pub fn open(&self, token: &Secret, outbox: Arc<Outbox>, lifetime: Lifetime) -> Result<Seat, OpenError> {
-        let opened = self.inner.lock().open(token, &outbox, Instant::now())?;
+        let opened = self.inner.lock().open(token, &outbox, &self.inner.limits, Instant::now())?;
         Ok(Seat::new(self.inner.clone(), opened, outbox, lifetime))
     }
 
