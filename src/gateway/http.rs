@@ -5,11 +5,9 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION,
     HeaderValue, VARY,
@@ -27,6 +25,7 @@ use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::message::Refusal;
 use crate::name::{Nickname, is_room_protocol_name};
+pub use crate::net::body::Body;
 use crate::net::http::{Answer, Handler, Problem, Upgrade, answer, check_head, read_body};
 use crate::net::upgrade::{check_upgrade, switching};
 use crate::text::SafeText;
@@ -158,28 +157,7 @@ impl hyper::service::Service<Request<Incoming>> for RoomService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let answer = self.clone().answer(request, Way::Foreign, None);
-        Box::pin(async move { Ok(answer.await.map(Body)) })
-    }
-}
-
-/// The body of an answer: whole, and of known length.
-#[derive(Debug)]
-pub struct Body(Full<Bytes>);
-
-impl hyper::body::Body for Body {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.0).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        Box::pin(async move { Ok(answer.await.map(Body::from)) })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sockets for everybody above: accepting without ever failing, HTTP served and asked under our own limits.
 
+pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod io;

@@ -23,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use client::{RegistryClient, RegistryError};
-pub use service::{Body, RegistryService, service};
+pub use service::{RegistryService, service};
+
+pub use crate::net::body::Body;
 
 use crate::address::{Host, authority};
 use crate::net;

@@ -6,11 +6,10 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue, VARY};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
@@ -23,6 +22,7 @@ use crate::codec::CodecError;
 use crate::codec::registry::{MEDIA_TYPE_V1, MEDIA_TYPE_V2, Version, decode_post, decode_put, entry_value, user_name};
 use crate::limits::Limits;
 use crate::name::UserName;
+use crate::net::body::Body;
 use crate::net::http::{Answer, Handler, Problem, answer, check_head, read_body};
 use crate::store::{Claim, Registration, RegistryStore, StoreError};
 use crate::text::SafeText;
@@ -159,28 +159,7 @@ where
 
     fn call(&self, request: Request<B>) -> Self::Future {
         let answer = self.clone().answer(request);
-        Box::pin(async move { Ok(answer.await.map(Body)) })
-    }
-}
-
-/// The body of an answer: whole, and of known length.
-#[derive(Debug)]
-pub struct Body(Full<Bytes>);
-
-impl hyper::body::Body for Body {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.0).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        Box::pin(async move { Ok(answer.await.map(Body::from)) })
     }
 }
 
