@@ -113,7 +113,7 @@ impl RegistryOptions {
         if let Some(every) = self.health_check {
             registry = registry.health_checks(every, transports(&limits));
         }
-        let mut signals = Signals::of_a_server().map_err(|error| format!("cannot listen for signals: {error}"))?;
+        let mut signals = Signals::without_hangup().map_err(|error| format!("cannot listen for signals: {error}"))?;
         let ready = format!("registry listening on http://{}", registry.local_addr());
         let stop = CancellationToken::new();
         let serving = registry.serve(stop.clone().cancelled_owned());

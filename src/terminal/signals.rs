@@ -19,19 +19,17 @@ pub(super) struct Signals {
 impl Signals {
     /// Takes the signals over from the operating system, which would end the program at once.
     pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self {
-            #[cfg(unix)]
-            interrupt: signal(SignalKind::interrupt())?,
-            #[cfg(unix)]
-            terminate: signal(SignalKind::terminate())?,
-            #[cfg(unix)]
-            hangup: Some(signal(SignalKind::hangup())?),
-        })
+        #[cfg_attr(not(unix), expect(unused_mut))]
+        let mut signals = Self::without_hangup()?;
+        #[cfg(unix)]
+        {
+            signals.hangup = Some(signal(SignalKind::hangup())?);
+        }
+        Ok(signals)
     }
 
-    /// As [`Signals::listen`], but the loss of the terminal stays what whoever started the server made of it (`nohup`).
-    #[cfg(feature = "sqlite")]
-    pub(super) fn of_a_server() -> io::Result<Self> {
+    /// As [`Signals::listen`], but the loss of the terminal stays what whoever started the program made of it (`nohup`).
+    pub(super) fn without_hangup() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
             interrupt: signal(SignalKind::interrupt())?,
