@@ -95,6 +95,16 @@ impl Seat {
                 self.outbox.tell(&[Event::System(names.into())]);
                 Ok(())
             }
+            Command::Received { .. }
+            | Command::History { .. }
+            | Command::Search { .. }
+            | Command::Resume { .. }
+            | Command::Block(_)
+            | Command::Unblock(_)
+            | Command::Moderate { .. }
+            | Command::Close { .. }
+            | Command::Sessions
+            | Command::Revoke(_) => Err(Refusal::Unavailable),
             Command::Exit => {
                 self.lifetime = Lifetime::Session;
                 self.end(Closing::Exit, None).await;

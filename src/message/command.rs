@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::MessageId;
+use super::{Epoch, MessageId, RoomKey};
 use crate::name::{Nickname, RoomName};
 
 /// One thing that a session asks for, whatever wire it came over.
@@ -45,8 +45,89 @@ pub enum Command {
     ListUsers(Option<RoomName>),
     /// Asks which rooms there are.
     ListRooms,
+    /// Says that everything up to a message was taken in; counts for the messages before it too.
+    Received {
+        /// Where.
+        room: RoomKey,
+        /// The last one.
+        seq: u64,
+    },
+    /// Asks for kept messages; without a room for those of the one entered last.
+    History {
+        /// Where: a room that the session is in, or the user's own direct messages.
+        room: Option<RoomKey>,
+        /// Only what came behind this seq, the oldest first.
+        after: Option<u64>,
+        /// Only what came before this seq; without `after` the newest.
+        before: Option<u64>,
+        /// How many at most.
+        limit: Option<u64>,
+    },
+    /// Looks for a text in kept messages, the newest first.
+    Search {
+        /// Where, as in [`Command::History`].
+        room: RoomKey,
+        /// What.
+        text: String,
+        /// Only before this seq.
+        before: Option<u64>,
+        /// How many at most.
+        limit: Option<u64>,
+    },
+    /// Enters a room, or comes back to one's direct messages, and hears first what was said behind a position.
+    Resume {
+        /// Where.
+        room: RoomKey,
+        /// Which life of the history the position belongs to.
+        epoch: Epoch,
+        /// The last message that was taken in; 0 for none.
+        seq: u64,
+    },
+    /// Hears nothing of a user any more.
+    Block(String),
+    /// Hears them again.
+    Unblock(String),
+    /// Does something to a user in a room that the asker moderates.
+    Moderate {
+        /// Where.
+        room: RoomName,
+        /// What.
+        action: Moderation,
+        /// To whom, by nickname.
+        user: String,
+        /// For how long; for good when absent.
+        seconds: Option<u64>,
+        /// Why.
+        reason: Option<Arc<str>>,
+    },
+    /// Puts everybody out of a room, and lets nobody in until a moderator enters.
+    Close {
+        /// Which.
+        room: RoomName,
+        /// Why.
+        reason: Option<Arc<str>>,
+    },
+    /// Asks for the user's own sign-ins.
+    Sessions,
+    /// Ends one of them, by its public id.
+    Revoke(String),
     /// Ends the session, and with the user's last one the user.
     Exit,
+}
+
+/// What a moderator does to a user.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Moderation {
+    /// Puts them out of the room; they may come back.
+    Kick,
+    /// Puts them out, and does not let them in.
+    Ban,
+    /// Lets them in again.
+    Unban,
+    /// Lets them hear but not speak.
+    Mute,
+    /// Lets them speak again.
+    Unmute,
 }
 
 /// Why a command was not carried out. The display text is what the room protocol says to the sender, to the letter;
@@ -104,6 +185,30 @@ pub enum Refusal {
     /// More commands than the rate allows; the session ends.
     #[error("you send too fast")]
     TooFast,
+    /// Only a moderator of the room may.
+    #[error("forbidden")]
+    Forbidden,
+    /// The user was banned from the room.
+    #[error("you are banned from room {0}")]
+    Banned(String),
+    /// The user may not speak in the room.
+    #[error("you are muted in room {0}")]
+    Muted(String),
+    /// The room was closed by a moderator.
+    #[error("room {0} is closed")]
+    RoomClosed(String),
+    /// The other user does not want to hear from this one.
+    #[error("user {0} does not take messages from you")]
+    Blocked(String),
+    /// No sign-in of the user has this id.
+    #[error("there is no such session")]
+    NoSession,
+    /// The session asked for more history than waits at once: ask again when some has come.
+    #[error("you ask for more than can be answered at once")]
+    Busy,
+    /// What was said could not be kept: nobody heard it. Try again later.
+    #[error("messages cannot be stored at the moment")]
+    Unavailable,
     /// The session is over.
     #[error("this session is over")]
     Over,
@@ -128,6 +233,14 @@ impl Refusal {
             Self::Full => "full",
             Self::IdReused => "id_reused",
             Self::TooFast => "too_fast",
+            Self::Forbidden => "forbidden",
+            Self::Banned(_) => "banned",
+            Self::Muted(_) => "muted",
+            Self::RoomClosed(_) => "room_closed",
+            Self::Blocked(_) => "blocked",
+            Self::NoSession => "no_session",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
             Self::Over => "over",
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Epoch, MessageId, Position, Record, Refusal, RoomKey};
+use super::{Epoch, MessageId, Position, Record, Refusal, RoomKey, Timestamp};
 use crate::name::{Nickname, RoomName};
 
 /// One thing that a session hears. Cloning is cheap.
@@ -50,6 +50,77 @@ pub enum Event {
         /// Who.
         user: Nickname,
     },
+    /// How far a room's members are with a message of this session's user, and with those before it.
+    Receipt {
+        /// The sender's id for it.
+        id: MessageId,
+        /// Where.
+        room: RoomName,
+        /// Its place.
+        seq: u64,
+        /// Members to whom it was written.
+        sent: usize,
+        /// Members whose program took it.
+        delivered: usize,
+        /// Members there were, without the author.
+        members: usize,
+    },
+    /// What became of a direct message of this session's user.
+    DirectReceipt {
+        /// The sender's id for it.
+        id: MessageId,
+        /// Whom it was for.
+        to: Arc<str>,
+        /// How far it came.
+        state: Delivery,
+        /// Why it came no further.
+        reason: Option<&'static str>,
+    },
+    /// The other end is to confirm that its program took a direct message: wires whose clients cannot say so
+    /// themselves carry this behind it as a ping. The confirmation comes back as [`Command::Received`](super::Command).
+    Confirm {
+        /// Whose direct messages.
+        room: RoomKey,
+        /// The message.
+        seq: u64,
+    },
+    /// Messages that are not kept any more: none from behind `from` up to `to` will come.
+    Gap {
+        /// Where.
+        room: RoomKey,
+        /// The last message before the gap.
+        from: u64,
+        /// The last message in it.
+        to: u64,
+    },
+    /// A resumed room is up to date: what follows is live.
+    Recovered {
+        /// Where.
+        room: RoomKey,
+        /// The life of the history that counts from now on.
+        epoch: Epoch,
+        /// The position that the session came with.
+        from: u64,
+        /// The last message that was replayed, or that there was.
+        to: u64,
+        /// Whether everything between them was replayed.
+        recovered: bool,
+    },
+    /// The answer to a search, the newest first.
+    Found {
+        /// Where.
+        room: RoomKey,
+        /// What was looked for.
+        text: Arc<str>,
+        /// The life of the history.
+        epoch: Epoch,
+        /// What was found.
+        records: Arc<[Record]>,
+        /// Where to go on looking; `None` when all was seen.
+        before: Option<u64>,
+    },
+    /// The user's sign-ins.
+    Sessions(Arc<[SignIn]>),
     /// The answer to a question: names, one to a line.
     System(Arc<str>),
     /// A command was refused.
@@ -61,6 +132,34 @@ pub enum Event {
     },
     /// The session ends; nothing follows.
     Closing(Closing),
+}
+
+/// How far a message came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Delivery {
+    /// Written to the recipient's socket.
+    Sent,
+    /// The recipient's program took it.
+    Delivered,
+    /// Handed over where nobody can know more.
+    Unconfirmed,
+    /// It did not and will not arrive.
+    Failed,
+}
+
+/// One sign-in of a user, as the user sees it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SignIn {
+    /// Its public id, by which it can be revoked.
+    pub id: Arc<str>,
+    /// When its token was issued.
+    pub issued: Timestamp,
+    /// Connections that use it now.
+    pub connections: u32,
+    /// When its token becomes void unless it is used before; `None` while it is connected.
+    pub ends: Option<Timestamp>,
+    /// Whether it is the one that asks.
+    pub current: bool,
 }
 
 /// A record and the life of the room's history that its position belongs to.
@@ -84,4 +183,6 @@ pub enum Closing {
     TooSlow,
     /// It sent more than the rate allows.
     TooFast,
+    /// Its sign-in was revoked.
+    Revoked,
 }

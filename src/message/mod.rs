@@ -11,8 +11,8 @@ use std::time::Duration;
 use thiserror::Error;
 use uuid::Uuid;
 
-pub use command::{Command, Refusal};
-pub use event::{Closing, Event, Post};
+pub use command::{Command, Moderation, Refusal};
+pub use event::{Closing, Delivery, Event, Post, SignIn};
 pub use record::{Epoch, EpochError, Position, Record, RoomKey, UserId};
 
 use crate::name::UserName;

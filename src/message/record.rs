@@ -54,6 +54,17 @@ pub enum RoomKey {
     Direct(UserId),
 }
 
+impl RoomKey {
+    /// Reads what its display text says.
+    #[must_use]
+    pub fn parse(key: &str) -> Option<Self> {
+        match key.strip_prefix('@') {
+            Some(user) => Uuid::try_parse(user).ok().map(|user| Self::Direct(UserId(user))),
+            None => RoomName::new(key).ok().map(Self::Room),
+        }
+    }
+}
+
 impl fmt::Display for RoomKey {
     /// The room's name, or `@` and the user's id.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Mode;
 use crate::codec::json::{self as strict, Object};
-use crate::message::{Command, MessageId, Refusal};
+use crate::message::{Command, Epoch, MessageId, Moderation, Refusal, RoomKey};
 use crate::name::{Nickname, RoomName, is_reserved, is_room_protocol_name};
 use crate::text;
 
@@ -75,11 +75,55 @@ fn command(kind: &str, args: &mut Object, mode: Mode, limit: usize, id: Option<M
         ("listusers", Mode::Rich) if !args.contains_key("room") => Command::ListUsers(None),
         ("listusers", Mode::Rich) => Command::ListUsers(Some(existing(args, "listusers")?)),
         ("listrooms", _) => Command::ListRooms,
+        ("history", _) => {
+            let room = match args.contains_key("room") {
+                true => Some(key(args, "history")?),
+                false => None,
+            };
+            let (after, before) = (number(args, "history", "after")?, number(args, "history", "before")?);
+            Command::History { room, after, before, limit: number(args, "history", "limit")? }
+        }
         ("exit", _) => Command::Exit,
         ("enter", Mode::Rich) => Command::Enter(existing(args, "enter")?),
         ("leave", Mode::Rich) => Command::Leave(Some(existing(args, "leave")?)),
         ("typing", Mode::Rich) => Command::Typing(existing(args, "typing")?),
+        ("received", Mode::Rich) => {
+            Command::Received { room: key(args, "received")?, seq: position(args, "received")? }
+        }
+        ("resume", Mode::Rich) => {
+            let epoch = required(args, "resume", "epoch")?;
+            let epoch = Epoch::new(&epoch).map_err(|_| bad("resume", "epoch"))?;
+            Command::Resume { room: key(args, "resume")?, epoch, seq: position(args, "resume")? }
+        }
+        ("search", Mode::Rich) => {
+            let text = required(args, "search", "text")?;
+            if text.is_empty() || text.len() > MAX_SEARCH {
+                return Err(bad("search", "text"));
+            }
+            let (before, limit) = (number(args, "search", "before")?, number(args, "search", "limit")?);
+            Command::Search { room: key(args, "search")?, text, before, limit }
+        }
+        ("block", Mode::Rich) => Command::Block(required(args, "block", "user")?),
+        ("unblock", Mode::Rich) => Command::Unblock(required(args, "unblock", "user")?),
+        ("kick", Mode::Rich) => moderate(args, "kick", Moderation::Kick)?,
+        ("ban", Mode::Rich) => moderate(args, "ban", Moderation::Ban)?,
+        ("unban", Mode::Rich) => moderate(args, "unban", Moderation::Unban)?,
+        ("mute", Mode::Rich) => moderate(args, "mute", Moderation::Mute)?,
+        ("unmute", Mode::Rich) => moderate(args, "unmute", Moderation::Unmute)?,
+        ("close", Mode::Rich) => Command::Close { room: existing(args, "close")?, reason: reason(args, "close")? },
+        ("sessions", Mode::Rich) => Command::Sessions,
+        ("revoke", Mode::Rich) => Command::Revoke(required(args, "revoke", "session")?),
         _ => return Err(Refusal::Unknown(kind.to_owned())),
+    })
+}
+
+fn moderate(args: &mut Object, command: &'static str, action: Moderation) -> Result<Command, Refusal> {
+    Ok(Command::Moderate {
+        room: existing(args, command)?,
+        action,
+        user: required(args, command, "user")?,
+        seconds: number(args, command, "seconds")?,
+        reason: reason(args, command)?,
     })
 }
 
@@ -99,6 +143,26 @@ pub fn encode_command(command: &Command) -> String {
         Command::Typing(room) => ("typing", json!({ "room": room })),
         Command::ListUsers(room) => ("listusers", json!({ "room": room.as_ref().map(RoomName::as_str) })),
         Command::ListRooms => ("listrooms", json!({})),
+        Command::Received { room, seq } => ("received", json!({ "room": room.to_string(), "seq": seq })),
+        Command::History { room, after, before, limit } => {
+            let room = room.as_ref().map(RoomKey::to_string);
+            ("history", json!({ "room": room, "after": after, "before": before, "limit": limit }))
+        }
+        Command::Search { room, text, before, limit } => {
+            ("search", json!({ "room": room.to_string(), "text": text, "before": before, "limit": limit }))
+        }
+        Command::Resume { room, epoch, seq } => {
+            ("resume", json!({ "room": room.to_string(), "epoch": epoch.as_str(), "seq": seq }))
+        }
+        Command::Block(user) => ("block", json!({ "user": user })),
+        Command::Unblock(user) => ("unblock", json!({ "user": user })),
+        Command::Moderate { room, action, user, seconds, reason } => {
+            let args = json!({ "room": room, "user": user, "seconds": seconds, "reason": reason.as_deref() });
+            (verb(*action), args)
+        }
+        Command::Close { room, reason } => ("close", json!({ "room": room, "reason": reason.as_deref() })),
+        Command::Sessions => ("sessions", json!({})),
+        Command::Revoke(session) => ("revoke", json!({ "session": session })),
         Command::Exit => ("exit", json!({})),
     };
     if let (Command::Say { id: Some(id), .. } | Command::Direct { id: Some(id), .. }, Some(args)) =
@@ -110,6 +174,16 @@ pub fn encode_command(command: &Command) -> String {
         args.retain(|_, value| !value.is_null());
     }
     json!({ "type": kind, "args": args }).to_string()
+}
+
+fn verb(action: Moderation) -> &'static str {
+    match action {
+        Moderation::Kick => "kick",
+        Moderation::Ban => "ban",
+        Moderation::Unban => "unban",
+        Moderation::Mute => "mute",
+        Moderation::Unmute => "unmute",
+    }
 }
 
 fn bad(command: &'static str, argument: &'static str) -> Refusal {
@@ -129,6 +203,35 @@ fn existing(args: &mut Object, command: &'static str) -> Result<RoomName, Refusa
     RoomName::new(&room).map_err(|_| Refusal::NoRoom(room))
 }
 
+/// A room's name, or `@` and a user's id for their direct messages.
+fn key(args: &mut Object, command: &'static str) -> Result<RoomKey, Refusal> {
+    let room = required(args, command, "room")?;
+    RoomKey::parse(&room).ok_or(Refusal::NoRoom(room))
+}
+
+/// A number that may be left out.
+fn number(args: &mut Object, command: &'static str, argument: &'static str) -> Result<Option<u64>, Refusal> {
+    match args.remove(argument) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_u64().map(Some).ok_or_else(|| bad(command, argument)),
+    }
+}
+
+fn position(args: &mut Object, command: &'static str) -> Result<u64, Refusal> {
+    number(args, command, "seq")?.ok_or_else(|| bad(command, "seq"))
+}
+
+/// A reason in words, which may be left out.
+fn reason(args: &mut Object, command: &'static str) -> Result<Option<Arc<str>>, Refusal> {
+    match args.remove("reason") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(reason)) if reason.len() <= MAX_REASON => {
+            Ok(Some(text::clean(text::one_line(&reason).as_ref()).into()))
+        }
+        Some(_) => Err(bad(command, "reason")),
+    }
+}
+
 fn body(args: &mut Object, command: &'static str, limit: usize) -> Result<Arc<str>, Refusal> {
     let body = required(args, command, "body")?;
     let clean = text::clean(&body);
@@ -137,3 +240,8 @@ fn body(args: &mut Object, command: &'static str, limit: usize) -> Result<Arc<st
     }
     Ok(clean.into())
 }
+
+/// Bytes of a text to look for.
+const MAX_SEARCH: usize = 256;
+/// Bytes of a moderator's reason.
+const MAX_REASON: usize = 256;

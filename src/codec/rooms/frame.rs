@@ -34,6 +34,13 @@ pub fn close(out: &mut BytesMut, code: u16, reason: &str) {
     out.put_slice(reason.as_bytes());
 }
 
+/// Appends a Ping frame. The payload is cut to the 125 bytes that it may have.
+pub fn ping(out: &mut BytesMut, payload: &[u8]) {
+    let payload = &payload[..payload.len().min(MAX_CONTROL)];
+    out.put_slice(&[FINAL | PING, payload.len() as u8]);
+    out.put_slice(payload);
+}
+
 /// Appends text as a JSON string.
 pub(super) fn push_json(out: &mut BytesMut, text: &str) {
     serde_json::to_writer(out.writer(), text).expect("text is always JSON, and a buffer always takes it");
@@ -42,11 +49,13 @@ pub(super) fn push_json(out: &mut BytesMut, text: &str) {
 const FINAL: u8 = 0x80;
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
+const PING: u8 = 9;
 /// Bytes of a header for lengths below 126, below 64 Ki, and above.
 const SHORT: usize = 2;
 const MIDDLE: usize = 4;
 const LONG: usize = 10;
-const MAX_REASON: usize = 123;
+const MAX_CONTROL: usize = 125;
+const MAX_REASON: usize = MAX_CONTROL - 2;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::codec::CodecError;
 use crate::codec::json::{self, Object};
-use crate::message::{Epoch, MessageId, Position, Post, Record, RoomKey, Timestamp, UserId};
+use crate::message::{Epoch, MessageId, Position, Post, Record, RoomKey, SignIn, Timestamp, UserId};
 use crate::name::RoomName;
 
 /// A plain frame.
@@ -51,6 +51,67 @@ pub enum Heard {
         /// Who.
         user: String,
     },
+    /// How far the members are with a message of ours, and with those before it.
+    Receipt {
+        /// The id that we gave it.
+        id: MessageId,
+        /// Where.
+        room: RoomName,
+        /// Its place.
+        seq: u64,
+        /// Members to whom it was written.
+        sent: u64,
+        /// Members whose program took it.
+        delivered: u64,
+        /// Members there were.
+        members: u64,
+    },
+    /// What became of a direct message of ours.
+    DirectReceipt {
+        /// The id that we gave it.
+        id: MessageId,
+        /// Whom it was for.
+        to: String,
+        /// `sent`, `delivered`, `unconfirmed` or `failed`.
+        state: String,
+        /// Why it came no further.
+        reason: Option<String>,
+    },
+    /// Messages that are gone: none from behind `from` up to `to` will come.
+    Gap {
+        /// Where.
+        room: RoomKey,
+        /// The last message before the gap.
+        from: u64,
+        /// The last message in it.
+        to: u64,
+    },
+    /// A resumed room is up to date.
+    Recovered {
+        /// Where.
+        room: RoomKey,
+        /// The life of the history that counts from now on.
+        epoch: Epoch,
+        /// The position that we came with.
+        from: u64,
+        /// The last message that was replayed, or that there was.
+        to: u64,
+        /// Whether everything between them was replayed.
+        recovered: bool,
+    },
+    /// The answer to a search, the newest first.
+    Found {
+        /// Where.
+        room: RoomKey,
+        /// What was looked for.
+        text: String,
+        /// What was found.
+        messages: Vec<Post>,
+        /// Where to go on looking.
+        before: Option<u64>,
+    },
+    /// Our user's sign-ins.
+    Sessions(Vec<SignIn>),
     /// The answer to a question.
     System(String),
     /// A command of ours was refused.
@@ -97,6 +158,42 @@ pub fn hear_rich(frame: &[u8]) -> Result<Heard, CodecError> {
             to: json::text(frame, "to")?,
         },
         "typing" => Heard::Typing { room: room(&text(frame, "room")?)?, user: text(frame, "user")? },
+        "receipt" if frame.contains_key("to") => Heard::DirectReceipt {
+            id: id(frame)?.ok_or_else(|| missing("id"))?,
+            to: text(frame, "to")?,
+            state: text(frame, "state")?,
+            reason: json::text(frame, "reason")?,
+        },
+        "receipt" => Heard::Receipt {
+            id: id(frame)?.ok_or_else(|| missing("id"))?,
+            room: room(&text(frame, "room")?)?,
+            seq: number(frame, "seq")?,
+            sent: number(frame, "sent")?,
+            delivered: number(frame, "delivered")?,
+            members: number(frame, "members")?,
+        },
+        "gap" => Heard::Gap {
+            room: room_key(&text(frame, "room")?)?,
+            from: number(frame, "from")?,
+            to: number(frame, "to")?,
+        },
+        "recovered" => Heard::Recovered {
+            room: room_key(&text(frame, "room")?)?,
+            epoch: epoch(frame)?,
+            from: number(frame, "from")?,
+            to: number(frame, "to")?,
+            recovered: flag(frame, "recovered")?,
+        },
+        "found" => Heard::Found {
+            room: room_key(&text(frame, "room")?)?,
+            text: text(frame, "text")?,
+            messages: objects(frame, "messages")?.into_iter().map(|mut m| post(&mut m)).collect::<Result<_, _>>()?,
+            before: optional(frame, "before")?,
+        },
+        "sessions" => {
+            let sessions = objects(frame, "sessions")?;
+            Heard::Sessions(sessions.into_iter().map(|mut s| sign_in(&mut s)).collect::<Result<_, _>>()?)
+        }
         "system" => Heard::System(text(frame, "body")?),
         "error" => Heard::Error { code: text(frame, "code")?, body: text(frame, "body")?, id: id(frame)? },
         _ => Heard::Other(kind),
@@ -105,11 +202,7 @@ pub fn hear_rich(frame: &[u8]) -> Result<Heard, CodecError> {
 
 fn post(frame: &mut Object) -> Result<Post, CodecError> {
     let key = text(frame, "room")?;
-    let room = match key.strip_prefix('@').map(uuid::Uuid::parse_str) {
-        Some(Ok(user)) => RoomKey::Direct(UserId::from_bytes(user.into_bytes())),
-        Some(Err(error)) => return Err(CodecError::value("room", error)),
-        None => RoomKey::Room(room(&key)?),
-    };
+    let room = room_key(&key)?;
     let record = Record {
         room,
         seq: number(frame, "seq")?,
@@ -123,6 +216,17 @@ fn post(frame: &mut Object) -> Result<Post, CodecError> {
     Ok(Post { epoch: epoch(frame)?, record })
 }
 
+fn sign_in(session: &mut Object) -> Result<SignIn, CodecError> {
+    let connections = number(session, "connections")?;
+    Ok(SignIn {
+        id: text(session, "session")?.into(),
+        issued: Timestamp::from_millis(number(session, "issued")?),
+        connections: u32::try_from(connections).map_err(|e| CodecError::value("connections", e))?,
+        ends: optional(session, "ends")?.map(Timestamp::from_millis),
+        current: flag(session, "current")?,
+    })
+}
+
 fn missing(key: &'static str) -> CodecError {
     CodecError::Shape(format!("the field '{key}' is missing"))
 }
@@ -134,6 +238,32 @@ fn text(frame: &mut Object, key: &'static str) -> Result<String, CodecError> {
 fn number(frame: &mut Object, key: &'static str) -> Result<u64, CodecError> {
     let value = frame.remove(key).ok_or_else(|| missing(key))?;
     value.as_u64().ok_or_else(|| CodecError::Shape(format!("'{key}' must be a number, found {}", json::kind(&value))))
+}
+
+fn optional(frame: &mut Object, key: &'static str) -> Result<Option<u64>, CodecError> {
+    match frame.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(_) => number(frame, key).map(Some),
+    }
+}
+
+fn flag(frame: &mut Object, key: &'static str) -> Result<bool, CodecError> {
+    let value = frame.remove(key).ok_or_else(|| missing(key))?;
+    value.as_bool().ok_or_else(|| CodecError::Shape(format!("'{key}' must be true or false")))
+}
+
+fn objects(frame: &mut Object, key: &'static str) -> Result<Vec<Object>, CodecError> {
+    let wrong = || CodecError::Shape(format!("'{key}' must be a list of objects"));
+    let Some(Value::Array(values)) = frame.remove(key) else { return Err(wrong()) };
+    let object = |value| match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(wrong()),
+    };
+    values.into_iter().map(object).collect()
+}
+
+fn room_key(key: &str) -> Result<RoomKey, CodecError> {
+    RoomKey::parse(key).ok_or_else(|| CodecError::value("room", "a room's name, or '@' and a user's id"))
 }
 
 fn room(name: &str) -> Result<RoomName, CodecError> {

@@ -9,7 +9,7 @@ mod rich;
 
 pub use decode::{Refused, decode, encode_command};
 pub use hear::{Heard, HeardPlain, hear_plain, hear_rich};
-pub use plain::Plain;
+pub use plain::{Plain, confirmed};
 pub use rich::Rich;
 
 /// The subprotocol by which a client asks for rich mode.
@@ -35,6 +35,7 @@ fn closing(why: crate::message::Closing) -> (u16, &'static str) {
         Closing::Stopping => (1001, "the server stops"),
         Closing::TooSlow => (1008, "you read too slowly"),
         Closing::TooFast => (1008, "you send too fast"),
+        Closing::Revoked => (1008, "this session was revoked"),
     }
 }
 

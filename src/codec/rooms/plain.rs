@@ -9,7 +9,8 @@ use super::{SYSTEM, closing};
 use crate::codec::Encode;
 use crate::message::Event;
 
-/// Writes plain frames. Typing and acceptance have no form here: a plain client's own echo is its acceptance.
+/// Writes plain frames. What needs an id or a position has no form here: a plain
+/// client's own echo is its acceptance. That it took a direct message is found out by a ping (RFC 6455, section 5.5.3).
 #[derive(Clone, Copy, Debug)]
 pub struct Plain;
 
@@ -26,11 +27,33 @@ impl Encode for Plain {
                 let (code, reason) = closing(*why);
                 frame::close(out, code, reason);
             }
-            Event::Accepted { .. } | Event::Typing { .. } => return false,
+            Event::Confirm { seq, .. } => frame::ping(out, confirmation(*seq).as_bytes()),
+            Event::Accepted { .. }
+            | Event::Typing { .. }
+            | Event::Receipt { .. }
+            | Event::DirectReceipt { .. }
+            | Event::Gap { .. }
+            | Event::Recovered { .. }
+            | Event::Found { .. }
+            | Event::Sessions(_) => return false,
         }
         true
     }
 }
+
+/// The payload of the ping behind a direct message, which comes back in the pong.
+fn confirmation(seq: u64) -> String {
+    format!("{CONFIRM}{seq}")
+}
+
+/// The direct message that a pong confirms, if it confirms one.
+#[must_use]
+pub fn confirmed(pong: &[u8]) -> Option<u64> {
+    let seq = std::str::from_utf8(pong).ok()?.strip_prefix(CONFIRM)?;
+    seq.bytes().all(|digit| digit.is_ascii_digit()).then(|| seq.parse().ok()).flatten()
+}
+
+const CONFIRM: &str = "direct ";
 
 fn said(out: &mut BytesMut, from: &str, body: &str) {
     frame::text(out, |out| {

@@ -1,12 +1,12 @@
 //! What rich sessions hear: objects with a `type`.
 
 use bytes::{BufMut, BytesMut};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::closing;
 use super::frame::{self, push_json};
 use crate::codec::Encode;
-use crate::message::{Event, Post};
+use crate::message::{Delivery, Epoch, Event, Post, Record, RoomKey, SignIn};
 
 /// Writes rich frames.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,27 @@ impl Encode for Rich {
                 "type": "presence", "room": room, "user": old.as_str(), "state": "renamed", "to": new.as_str(),
             }),
             Event::Typing { room, user } => json!({ "type": "typing", "room": room, "user": user.as_str() }),
+            Event::Receipt { id, room, seq, sent, delivered, members } => json!({
+                "type": "receipt", "id": id.as_str(), "room": room, "seq": seq,
+                "sent": sent, "delivered": delivered, "members": members,
+            }),
+            Event::DirectReceipt { id, to, state, reason } => json!({
+                "type": "receipt", "id": id.as_str(), "to": &**to, "state": word(*state), "reason": reason,
+            }),
+            // A rich client says `received` by itself.
+            Event::Confirm { .. } => return false,
+            Event::Gap { room, from, to } => json!({ "type": "gap", "room": room.to_string(), "from": from, "to": to }),
+            Event::Recovered { room, epoch, from, to, recovered } => json!({
+                "type": "recovered", "room": room.to_string(), "epoch": epoch.as_str(),
+                "from": from, "to": to, "recovered": recovered,
+            }),
+            Event::Found { room, text, epoch, records, before } => {
+                found(out, room, text, epoch, records, *before);
+                return true;
+            }
+            Event::Sessions(sessions) => json!({
+                "type": "sessions", "sessions": sessions.iter().map(sign_in).collect::<Vec<_>>(),
+            }),
             Event::System(text) => json!({ "type": "system", "body": &**text }),
             Event::Refused { why, id } => {
                 let mut error = json!({ "type": "error", "code": why.code(), "body": why.to_string() });
@@ -52,22 +73,58 @@ impl Encode for Rich {
 }
 
 fn message(out: &mut BytesMut, post: &Post) {
-    let Post { epoch, record } = post;
+    frame::text(out, |out| object(out, &post.epoch, &post.record));
+}
+
+fn object(out: &mut BytesMut, epoch: &Epoch, record: &Record) {
+    out.put_slice(b"{\"type\":\"message\",\"room\":");
+    push_json(out, &record.room.to_string());
+    out.put_slice(b",\"epoch\":");
+    push_json(out, epoch.as_str());
+    let numbers = format!(",\"seq\":{},\"prev\":{},\"ts\":{}", record.seq, record.prev, record.at.as_millis());
+    out.put_slice(numbers.as_bytes());
+    if let Some(id) = &record.id {
+        out.put_slice(b",\"id\":");
+        push_json(out, id.as_str());
+    }
+    out.put_slice(b",\"from\":");
+    push_json(out, &record.from);
+    out.put_slice(b",\"body\":");
+    push_json(out, &record.body);
+    out.put_u8(b'}');
+}
+
+fn found(out: &mut BytesMut, room: &RoomKey, text: &str, epoch: &Epoch, records: &[Record], before: Option<u64>) {
     frame::text(out, |out| {
-        out.put_slice(b"{\"type\":\"message\",\"room\":");
-        push_json(out, &record.room.to_string());
-        out.put_slice(b",\"epoch\":");
-        push_json(out, epoch.as_str());
-        let numbers = format!(",\"seq\":{},\"prev\":{},\"ts\":{}", record.seq, record.prev, record.at.as_millis());
-        out.put_slice(numbers.as_bytes());
-        if let Some(id) = &record.id {
-            out.put_slice(b",\"id\":");
-            push_json(out, id.as_str());
+        out.put_slice(b"{\"type\":\"found\",\"room\":");
+        push_json(out, &room.to_string());
+        out.put_slice(b",\"text\":");
+        push_json(out, text);
+        out.put_slice(b",\"before\":");
+        out.put_slice(before.map_or_else(|| "null".to_owned(), |before| before.to_string()).as_bytes());
+        out.put_slice(b",\"messages\":[");
+        for (at, record) in records.iter().enumerate() {
+            if at > 0 {
+                out.put_u8(b',');
+            }
+            object(out, epoch, record);
         }
-        out.put_slice(b",\"from\":");
-        push_json(out, &record.from);
-        out.put_slice(b",\"body\":");
-        push_json(out, &record.body);
-        out.put_u8(b'}');
+        out.put_slice(b"]}");
     });
+}
+
+fn sign_in(session: &SignIn) -> Value {
+    json!({
+        "session": &*session.id, "issued": session.issued.as_millis(), "connections": session.connections,
+        "ends": session.ends.map(|ends| ends.as_millis()), "current": session.current,
+    })
+}
+
+fn word(state: Delivery) -> &'static str {
+    match state {
+        Delivery::Sent => "sent",
+        Delivery::Delivered => "delivered",
+        Delivery::Unconfirmed => "unconfirmed",
+        Delivery::Failed => "failed",
+    }
 }
