@@ -72,6 +72,10 @@ pub struct Limits {
     pub rooms: usize,
     /// Rooms that one user may have made, and that one session may be in. 20. One more is refused.
     pub rooms_per_user: usize,
+    /// Bans and mutes of one room, together. 1,000: each check reads them all. One more is refused.
+    pub rules_per_room: usize,
+    /// Users whom one user blocks. 1,000, for the same reason. One more is refused.
+    pub blocks_per_user: usize,
     /// Commands per second that a session may send on average. 20, faster than anybody types; 0 switches it off. More
     /// is warned of once, then the session ends (1008).
     pub commands_per_second: u32,
@@ -117,6 +121,8 @@ impl Default for Limits {
             sessions_per_user: 64,
             rooms: 10_000,
             rooms_per_user: 20,
+            rules_per_room: 1000,
+            blocks_per_user: 1000,
             commands_per_second: 20,
             commands_burst: 60,
             member_bytes: 1 << 20,

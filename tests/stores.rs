@@ -2,8 +2,8 @@
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used)]
 
-use talk::store::{MemoryAccounts, MemoryHistory, MemoryRegistry};
-use talk::testing::store::{account_contract, history_contract, registry_contract};
+use talk::store::{MemoryAccounts, MemoryHistory, MemoryRegistry, MemoryRules};
+use talk::testing::store::{account_contract, history_contract, registry_contract, rule_contract};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_memory_registry_holds_the_contract() {
@@ -61,4 +61,9 @@ async fn the_sqlite_accounts_hold_the_contract() {
         async move { talk::store::SqliteAccounts::open(&dir, &limits).unwrap() }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_memory_rules_hold_the_contract() {
+    rule_contract(|limits| async move { MemoryRules::new(&limits) }).await;
 }

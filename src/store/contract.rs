@@ -3,3 +3,4 @@
 pub use super::accounts::contract::account_contract;
 pub use super::history::contract::history_contract;
 pub use super::registry::contract::registry_contract;
+pub use super::rules::contract::rule_contract;

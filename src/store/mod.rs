@@ -1,11 +1,12 @@
-//! Where things are kept: a registry's users, a room server's users, and what was said in its rooms. Each has a trait,
-//! a backend in memory and one in SQLite, and one contract suite that both pass.
+//! Where things are kept: a registry's users, a room server's users, what was said in its rooms, and which rules hold
+//! there. Each has a trait, a backend in memory and one in SQLite, and one contract suite that both pass.
 
 mod accounts;
 #[cfg(feature = "testing")]
 pub mod contract;
 mod history;
 mod registry;
+mod rules;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -14,6 +15,7 @@ use thiserror::Error;
 pub use accounts::{AccountStore, Issued, MemoryAccounts, RESERVED, Session, SessionId, TOKEN, UNUSED, User};
 pub use history::{Durability, HistoryStore, Known, MAX_PAGE, MemoryHistory, Page, Retention};
 pub use registry::{Claim, Lease, MemoryRegistry, Registration, RegistryStore};
+pub use rules::{Ban, MemoryRules, Mute, RoomRules, RuleStore, UserRules};
 
 #[cfg(feature = "sqlite")]
 pub use accounts::SqliteAccounts;
