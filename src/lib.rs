@@ -41,8 +41,8 @@
 //! - [`transport`]: the [`Transport`] trait, its three implementations, and what it takes to plug in an own one.
 //! - [`registry`]: the REST service as a hyper `Service` to mount anywhere, its server, and a client that also works
 //!   with registries of other makes.
-//! - [`store`]: where a registry keeps its users, and rooms theirs with what was said: in memory, or in SQLite, where an
-//!   answered write is on disk.
+//! - [`store`]: where a registry keeps its users, and rooms theirs with what was said and which rules hold: in memory, or
+//!   in SQLite, where an answered write is on disk.
 //! - [`hub`]: rooms: users, sessions, one order per room, and the fan-out to every member.
 //! - [`gateway`]: sockets before a hub: sign-in over HTTP, and the room protocol over WebSocket.
 //! - [`codec`]: the wires as pure functions. [`text`]: what makes a stranger's text safe to show.

@@ -8,7 +8,7 @@ use talk::limits::Limits;
 use talk::message::Timestamp;
 use talk::name::Nickname;
 use talk::secret::Password;
-use talk::store::{AccountStore, Durability, SqliteAccounts, SqliteHistory, SqliteRegistry, StoreError};
+use talk::store::{AccountStore, Durability, SqliteAccounts, SqliteHistory, SqliteRegistry, SqliteRules, StoreError};
 
 #[tokio::test]
 async fn a_restart_counts_as_a_drop() {
@@ -118,16 +118,18 @@ fn a_row_that_makes_no_sense_refuses_the_start() {
 }
 
 #[test]
-fn the_three_stores_share_a_directory_and_each_is_locked_by_itself() {
+fn the_four_stores_share_a_directory_and_each_is_locked_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let limits = Limits::default();
     let accounts = open(dir.path());
     let history = SqliteHistory::open(dir.path(), Durability::Fsync, &limits).unwrap();
     let registry = SqliteRegistry::open(dir.path(), &limits).unwrap();
+    let rules = SqliteRules::open(dir.path(), &limits).unwrap();
     assert!(matches!(SqliteAccounts::open(dir.path(), &limits), Err(StoreError::Locked)));
     assert!(matches!(SqliteHistory::open(dir.path(), Durability::Os, &limits), Err(StoreError::Locked)));
     assert!(matches!(SqliteRegistry::open(dir.path(), &limits), Err(StoreError::Locked)));
-    drop((accounts, history, registry));
+    assert!(matches!(SqliteRules::open(dir.path(), &limits), Err(StoreError::Locked)));
+    drop((accounts, history, registry, rules));
     open(dir.path());
 }
 

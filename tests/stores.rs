@@ -67,3 +67,16 @@ async fn the_sqlite_accounts_hold_the_contract() {
 async fn the_memory_rules_hold_the_contract() {
     rule_contract(|limits| async move { MemoryRules::new(&limits) }).await;
 }
+
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_sqlite_rules_hold_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    rule_contract(|limits| {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let dir = dir.path().join(number.to_string());
+        async move { talk::store::SqliteRules::open(&dir, &limits).unwrap() }
+    })
+    .await;
+}

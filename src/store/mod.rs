@@ -24,6 +24,8 @@ pub use history::SqliteHistory;
 #[cfg(feature = "sqlite")]
 pub use registry::SqliteRegistry;
 #[cfg(feature = "sqlite")]
+pub use rules::SqliteRules;
+#[cfg(feature = "sqlite")]
 pub use sqlite::SqliteSettings;
 
 /// Why a store did not do what it was asked.

@@ -3,34 +3,27 @@
 use std::sync::Arc;
 
 use rusqlite::Row;
-use uuid::Uuid;
 
 use crate::message::{MessageId, Record, RoomKey, Timestamp, UserId};
-use crate::name::RoomName;
 use crate::store::StoreError;
+use crate::store::sqlite::Checksum;
 
 /// The columns that [`read`] takes, in its order.
 pub(super) const COLUMNS: &str = "seq, prev, at, user, name, client, body, checksum";
 
 /// 64 bits over all that a record says, its room and its `prev` among them.
 pub(super) fn checksum(record: &Record) -> i64 {
-    let mut hasher = blake3::Hasher::new();
-    let mut text = |text: &str| {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    };
-    text(&record.room.to_string());
-    text(&record.from);
-    text(&record.body);
+    let mut sum = Checksum::new();
+    sum.text(&record.room.to_string());
+    sum.text(&record.from);
+    sum.text(&record.body);
     // An id is never empty.
-    text(record.id.as_ref().map_or("", MessageId::as_str));
+    sum.text(record.id.as_ref().map_or("", MessageId::as_str));
     for number in [record.seq, record.prev, record.at.as_millis()] {
-        hasher.update(&number.to_le_bytes());
+        sum.number(number);
     }
-    hasher.update(record.user.as_bytes());
-    let mut sum = [0; 8];
-    hasher.finalize_xof().fill(&mut sum);
-    i64::from_le_bytes(sum)
+    sum.user(record.user);
+    sum.finish()
 }
 
 /// Reads and checks a record; an error names room and seq.
@@ -48,11 +41,7 @@ pub(super) fn read(room: &RoomKey, row: &Row<'_>) -> Result<Record, StoreError> 
 
 /// The room that a key in the database means.
 pub(super) fn room(key: &str) -> Result<RoomKey, StoreError> {
-    let room = match key.strip_prefix('@') {
-        Some(user) => Uuid::try_parse(user).ok().map(|user| RoomKey::Direct(UserId::from_bytes(user.into_bytes()))),
-        None => RoomName::new(key).ok().map(RoomKey::Room),
-    };
-    room.ok_or_else(|| StoreError::Damaged(format!("{key:?} is no room")))
+    RoomKey::parse(key).ok_or_else(|| StoreError::Damaged(format!("{key:?} is no room")))
 }
 
 fn parse(room: &RoomKey, row: &Row<'_>) -> Result<(Record, i64), Box<dyn std::error::Error>> {

@@ -4,6 +4,10 @@
 #[cfg(feature = "testing")]
 pub(super) mod contract;
 mod memory;
+#[cfg(feature = "sqlite")]
+mod row;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::fmt::{Debug, Display};
 use std::net::IpAddr;
@@ -12,6 +16,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use memory::MemoryRules;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteRules;
 
 use super::StoreError;
 use crate::limits::Limits;

@@ -1,6 +1,7 @@
 //! What every store on SQLite shares: its place on disk, one connection that writes, a few that read, and what becomes
 //! of a failure.
 
+mod checksum;
 mod readers;
 mod writer;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 use tracing::error;
 
+pub(super) use checksum::Checksum;
 pub(super) use readers::Readers;
 pub(super) use writer::{Reply, Writer};
 
