@@ -1,315 +1,548 @@
-//! Who there is: users, their names and tokens, sessions, rooms. Everything under one lock, which is never held long.
+//! Who is here: users with their sessions, and the rooms. Everything under one lock, which is never held long.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::inbox::{Inbox, Input, SessionId};
+use super::inbox::{Inbox, Input, Join, Joined, Resume, SessionId};
 use super::outbox::Outbox;
-use super::room::RoomState;
-use super::turn::Turns;
-use super::{Lifetime, OpenError};
+use super::receipts::DirectReceipts;
 use crate::limits::Limits;
-use crate::message::{Refusal, RoomKey, UserId};
-use crate::name::{Nickname, RoomName, is_reserved};
-use crate::secret::Secret;
+use crate::message::{Event, Refusal, RoomKey, Timestamp, UserId};
+use crate::name::{Nickname, RoomName};
+use crate::store::{self, RoomRules, User, UserRules};
 
-#[derive(Debug, Default)]
+/// The rooms that a session is in; the one entered last comes last. A moderator may take some away.
+pub(super) type Rooms = Arc<Mutex<Vec<(RoomName, Arc<Inbox>)>>>;
+
+#[derive(Default)]
 pub(super) struct Directory {
-    users: HashMap<UserId, User>,
-    names: HashMap<Nickname, UserId>,
-    tokens: HashMap<[u8; 32], UserId>,
-    rooms: HashMap<RoomName, Room>,
-    /// When users without sessions end.
-    ends: BTreeSet<(Instant, UserId)>,
+    users: HashMap<UserId, Present>,
+    rooms: HashMap<RoomKey, Room>,
+    /// Rooms that each user made and that still stand.
+    made: HashMap<UserId, usize>,
+    /// Rooms that vanished, whose rules are to be forgotten.
+    vanished: Vec<RoomName>,
     sessions: u64,
+    stopped: bool,
 }
 
-#[derive(Debug)]
-struct User {
+/// A user with a session.
+struct Present {
     name: Nickname,
-    token: [u8; 32],
-    sessions: Vec<Session>,
-    /// The user's direct messages, once there were any.
-    direct: Option<Arc<Inbox>>,
-    /// Rooms made that still stand.
-    made: usize,
-    ends: Option<Instant>,
+    account: bool,
+    sessions: Vec<Place>,
+    rules: UserRules,
 }
 
-#[derive(Debug)]
-struct Session {
+struct Place {
     id: SessionId,
+    sign_in: store::SessionId,
     outbox: Arc<Outbox>,
-    rooms: Vec<RoomName>,
+    from: Option<IpAddr>,
+    rooms: Rooms,
 }
 
-#[derive(Debug)]
+#[derive(Default)]
 struct Room {
-    inbox: Arc<Inbox>,
+    /// The way in, while somebody is in it or something under way.
+    inbox: Option<Arc<Inbox>>,
+    /// Fires when the last task that served it has ended.
+    ended: Option<CancellationToken>,
     sessions: usize,
-    maker: Option<UserId>,
+    rules: RoomRules,
+    /// Whether something is kept of what was said there.
+    stored: bool,
+    directs: Arc<Mutex<DirectReceipts>>,
+}
+
+/// A room whose task has to be started: the way in, what it waits for, what fires when it ends.
+pub(super) struct Start {
+    pub(super) key: RoomKey,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) after: Option<CancellationToken>,
+    pub(super) ended: CancellationToken,
+    pub(super) directs: Arc<Mutex<DirectReceipts>>,
+}
+
+/// A session that was opened.
+pub(super) struct Opened {
+    pub(super) id: SessionId,
+    pub(super) rooms: Rooms,
+    pub(super) start: Option<Start>,
+    /// How it stands with the direct messages that it missed.
+    pub(super) joined: Option<oneshot::Receiver<Joined>>,
+}
+
+/// A session on its way into a room.
+pub(super) struct Entering {
+    pub(super) start: Option<Start>,
+    pub(super) joined: oneshot::Receiver<Joined>,
+    /// Whether the room's rules changed with it.
+    pub(super) changed: bool,
+}
+
+/// Who enters what, and how.
+pub(super) struct Entry<'a> {
+    pub(super) user: UserId,
+    pub(super) session: SessionId,
+    pub(super) room: &'a RoomName,
+    pub(super) make: bool,
+    pub(super) resume: Option<Resume>,
+    /// Whether the user may do everything in every room.
+    pub(super) admin: bool,
 }
 
 impl Directory {
-    /// Makes a guest of that name.
-    pub(super) fn sign_up(&mut self, name: Nickname, limits: &Limits, now: Instant) -> Result<Secret, Refusal> {
-        self.forget(now);
-        if is_reserved(name.as_str()) || self.names.contains_key(&name) {
-            return Err(Refusal::Taken(name.to_string()));
+    /// Takes over the rooms that are known from before.
+    pub(super) fn restore(&mut self, rooms: impl IntoIterator<Item = (RoomName, RoomRules)>) {
+        for (name, rules) in rooms {
+            if let Some(maker) = rules.maker {
+                *self.made.entry(maker).or_default() += 1;
+            }
+            self.rooms.insert(RoomKey::Room(name), Room { rules, stored: true, ..Room::default() });
         }
-        if self.users.len() >= limits.users {
-            return Err(Refusal::Full);
-        }
-        let (user, secret) = (UserId::random(), Secret::random());
-        let token = *secret.hash().as_bytes();
-        let ends = now + UNUSED;
-        self.names.insert(name.clone(), user);
-        self.tokens.insert(token, user);
-        self.ends.insert((ends, user));
-        let guest = User { name, token, sessions: Vec::new(), direct: None, made: 0, ends: Some(ends) };
-        self.users.insert(user, guest);
-        Ok(secret)
     }
 
-    /// Whose token it is.
-    pub(super) fn user_of(&mut self, token: &Secret, now: Instant) -> Option<UserId> {
-        self.forget(now);
-        self.tokens.get(token.hash().as_bytes()).copied()
-    }
-
-    /// One more session of a token's user.
+    /// One more session of a user. The first hears the direct messages behind `missed` before any other.
     pub(super) fn open(
         &mut self,
-        token: &Secret,
+        user: &User,
+        sign_in: store::SessionId,
         outbox: &Arc<Outbox>,
+        from: Option<IpAddr>,
+        rules: UserRules,
+        missed: Option<u64>,
         limits: &Limits,
-        now: Instant,
-    ) -> Result<(UserId, SessionId), OpenError> {
-        let id = self.user_of(token, now).ok_or(OpenError::BadToken)?;
-        let user = self.users.get_mut(&id).ok_or(OpenError::BadToken)?;
-        if user.sessions.len() >= limits.sessions_per_user {
-            return Err(OpenError::TooManySessions);
-        }
-        if let Some(ends) = user.ends.take() {
-            self.ends.remove(&(ends, id));
+    ) -> Option<Opened> {
+        let present = self.users.entry(user.id).or_insert_with(|| Present {
+            name: user.nickname.clone(),
+            account: user.account,
+            sessions: Vec::new(),
+            rules,
+        });
+        if present.sessions.len() >= limits.sessions_per_user || self.stopped {
+            if present.sessions.is_empty() {
+                self.users.remove(&user.id);
+            }
+            return None;
         }
         self.sessions += 1;
-        let session = SessionId(self.sessions);
-        user.sessions.push(Session { id: session, outbox: outbox.clone(), rooms: Vec::new() });
-        if let Some(direct) = &user.direct {
-            join(direct, session, id, &user.name, outbox);
+        let (id, rooms) = (SessionId(self.sessions), Rooms::default());
+        present.sessions.push(Place { id, sign_in, outbox: outbox.clone(), from, rooms: rooms.clone() });
+        let missed = missed.filter(|_| present.sessions.len() == 1);
+        let key = RoomKey::Direct(user.id);
+        let mut opened = Opened { id, rooms, start: None, joined: None };
+        if let Some(seq) = missed {
+            let room = self.rooms.entry(key.clone()).or_default();
+            opened.start = room.start(&key);
+            let resume = Resume { epoch: None, from: seq, seq, whole: true };
+            opened.joined = room.inbox.as_ref().and_then(|inbox| present.join(user.id, id, inbox, Some(resume)));
+        } else if let Some(inbox) = self.rooms.get(&key).and_then(|room| room.inbox.as_ref()) {
+            present.join(user.id, id, inbox, None);
         }
-        Ok((id, session))
+        Some(opened)
     }
 
-    /// Ends a session; with the last one the user, or after a while.
-    pub(super) fn close(&mut self, id: UserId, session: SessionId, lifetime: Lifetime, now: Instant) {
-        let Some(user) = self.users.get_mut(&id) else { return };
-        let Some(at) = user.sessions.iter().position(|s| s.id == session) else { return };
-        let closed = user.sessions.swap_remove(at);
-        if let Some(direct) = &user.direct {
-            direct.put(Input::Leave { session, done: None });
-        }
-        if user.sessions.is_empty() && lifetime == Lifetime::Kept {
-            let ends = now + KEPT;
-            user.ends = Some(ends);
-            self.ends.insert((ends, id));
-        }
-        let ends = user.sessions.is_empty() && lifetime == Lifetime::Session;
-        for room in closed.rooms {
+    /// Ends a session; with a user's last one, tells the user's rules.
+    pub(super) fn close(&mut self, user: UserId, session: SessionId) -> Option<UserRules> {
+        let present = self.users.get_mut(&user)?;
+        let at = present.sessions.iter().position(|place| place.id == session)?;
+        let closed = present.sessions.swap_remove(at);
+        let last = present.sessions.is_empty();
+        for (room, _) in mem::take(&mut *lock(&closed.rooms)) {
             self.vacate(&room, Input::Leave { session, done: None });
         }
-        if ends {
-            self.remove(id);
+        let direct = self.rooms.get(&RoomKey::Direct(user)).and_then(|room| room.inbox.as_ref());
+        if let Some(inbox) = direct {
+            inbox.put(Input::Leave { session, done: None });
         }
+        if !last {
+            return None;
+        }
+        self.rest(&RoomKey::Direct(user));
+        self.users.remove(&user).map(|present| present.rules)
     }
 
     pub(super) fn name(&self, user: UserId) -> Option<&Nickname> {
-        self.users.get(&user).map(|user| &user.name)
+        self.users.get(&user).map(|present| &present.name)
     }
 
-    pub(super) fn room_names(&self) -> String {
-        let mut names: Vec<_> = self.rooms.keys().map(RoomName::as_str).collect();
-        if !self.rooms.contains_key(GLOBAL) {
-            names.push(GLOBAL);
+    pub(super) fn is_account(&self, user: UserId) -> bool {
+        self.users.get(&user).is_some_and(|present| present.account)
+    }
+
+    pub(super) fn is_here(&self, user: UserId) -> bool {
+        self.users.contains_key(&user)
+    }
+
+    /// The addresses that a user's sessions come from.
+    pub(super) fn addresses(&self, user: UserId) -> Option<IpAddr> {
+        self.users.get(&user)?.sessions.iter().find_map(|place| place.from)
+    }
+
+    pub(super) fn outboxes(&self, user: UserId) -> impl Iterator<Item = &Arc<Outbox>> {
+        self.users.get(&user).into_iter().flat_map(|present| present.sessions.iter().map(|place| &place.outbox))
+    }
+
+    /// The ways out of the connections of one sign-in.
+    pub(super) fn signed_in(&self, user: UserId, sign_in: store::SessionId) -> Vec<Arc<Outbox>> {
+        let places = self.users.get(&user).into_iter().flat_map(|present| &present.sessions);
+        places.filter(|place| place.sign_in == sign_in).map(|place| place.outbox.clone()).collect()
+    }
+
+    pub(super) fn user_rules(&self, user: UserId) -> Option<&UserRules> {
+        self.users.get(&user).map(|present| &present.rules)
+    }
+
+    /// Changes what a user here keeps, and tells the rooms whom they do not want to hear.
+    pub(super) fn change_user(&mut self, user: UserId, change: impl FnOnce(&mut UserRules)) {
+        let Some(present) = self.users.get_mut(&user) else { return };
+        let before = present.rules.blocked.len();
+        change(&mut present.rules);
+        if present.rules.blocked.len() == before {
+            return;
         }
+        let blocked = present.blocked();
+        let mut rooms = HashSet::new();
+        for place in &present.sessions {
+            for (room, inbox) in lock(&place.rooms).iter() {
+                if rooms.insert(room.clone()) {
+                    inbox.put(Input::Blocked { user, blocked: blocked.clone() });
+                }
+            }
+        }
+        if let Some(inbox) = self.rooms.get(&RoomKey::Direct(user)).and_then(|room| room.inbox.as_ref()) {
+            inbox.put(Input::Blocked { user, blocked });
+        }
+    }
+
+    pub(super) fn room_rules(&self, room: &RoomName) -> Option<&RoomRules> {
+        self.rooms.get(&RoomKey::Room(room.clone())).map(|room| &room.rules)
+    }
+
+    /// Changes a room's rules; `None` when there is no such room.
+    pub(super) fn change_room<T>(&mut self, name: &RoomName, change: impl FnOnce(&mut RoomRules) -> T) -> Option<T> {
+        let exists = name.as_str() == GLOBAL || self.rooms.contains_key(&RoomKey::Room(name.clone()));
+        let room = exists.then(|| self.rooms.entry(RoomKey::Room(name.clone())).or_default())?;
+        let changed = change(&mut room.rules);
+        if let Some(inbox) = &room.inbox {
+            inbox.guarded.store(!room.rules.mutes.is_empty(), Ordering::Relaxed);
+        }
+        Some(changed)
+    }
+
+    /// Whether a user may not speak in a room.
+    pub(super) fn is_muted(&self, user: UserId, room: &RoomName, now: Timestamp) -> bool {
+        self.room_rules(room).is_some_and(|rules| rules.muted(user, now))
+    }
+
+    /// The rooms that somebody is in, sorted, one to a line.
+    pub(super) fn room_names(&self) -> String {
+        let listed = self.rooms.iter().filter_map(|(key, room)| match key {
+            RoomKey::Room(name) if room.sessions > 0 && name.as_str() != GLOBAL => Some(name.as_str()),
+            _ => None,
+        });
+        let mut names: Vec<_> = listed.chain([GLOBAL]).collect();
         names.sort_unstable();
         names.join("\n")
     }
 
     /// Whether there is such a room, made now if `make` and there is not.
     pub(super) fn check_room(&self, user: UserId, room: &RoomName, make: bool, limits: &Limits) -> Result<(), Refusal> {
-        let exists = room.as_str() == GLOBAL || self.rooms.contains_key(room);
+        let exists = room.as_str() == GLOBAL || self.rooms.contains_key(&RoomKey::Room(room.clone()));
         match (exists, make) {
             (true, true) => Err(Refusal::RoomExists(room.to_string())),
             (false, false) => Err(Refusal::NoRoom(room.to_string())),
-            (false, true) if self.users.get(&user).is_some_and(|user| user.made >= limits.rooms_per_user) => {
+            (false, true) if self.made.get(&user).is_some_and(|made| *made >= limits.rooms_per_user) => {
                 Err(Refusal::TooManyRooms(limits.rooms_per_user))
             }
-            (false, true) if self.rooms.len() >= limits.rooms => Err(Refusal::Full),
+            (false, true) if self.named() >= limits.rooms => Err(Refusal::Full),
             _ => Ok(()),
         }
     }
 
-    /// Lets a session into a room. What comes back is ready when the room has told it so.
-    pub(super) fn enter(
-        &mut self,
-        id: UserId,
-        session: SessionId,
-        room: &RoomName,
-        make: bool,
-        limits: &Limits,
-    ) -> Result<(Arc<Inbox>, oneshot::Receiver<()>), Refusal> {
-        self.check_room(id, room, make, limits)?;
-        let user = self.users.get_mut(&id).ok_or(Refusal::Over)?;
-        let name = user.name.clone();
-        let entering = user.sessions.iter_mut().find(|s| s.id == session).ok_or(Refusal::Over)?;
-        if entering.rooms.len() >= limits.rooms_per_user {
+    /// Whether a user may enter a room that there is.
+    fn admit(&self, entry: &Entry<'_>, from: Option<IpAddr>, account: bool, now: Timestamp) -> Result<(), Refusal> {
+        let Some(rules) = self.room_rules(entry.room) else { return Ok(()) };
+        if entry.admin || rules.maker == Some(entry.user) {
+            return Ok(());
+        }
+        // A guest who comes again has another id, but hardly another address.
+        if rules.banned(entry.user, from.filter(|_| !account), now) {
+            return Err(Refusal::Banned(entry.room.to_string()));
+        }
+        if rules.closed {
+            return Err(Refusal::RoomClosed(entry.room.to_string()));
+        }
+        Ok(())
+    }
+
+    /// Lets a session into a room.
+    pub(super) fn enter(&mut self, entry: Entry<'_>, limits: &Limits, now: Timestamp) -> Result<Entering, Refusal> {
+        self.check_room(entry.user, entry.room, entry.make, limits)?;
+        let present = self.users.get(&entry.user).filter(|_| !self.stopped).ok_or(Refusal::Over)?;
+        let place = present.sessions.iter().find(|place| place.id == entry.session).ok_or(Refusal::Over)?;
+        if lock(&place.rooms).len() >= limits.rooms_per_user {
             return Err(Refusal::TooManyRooms(limits.rooms_per_user));
         }
-        entering.rooms.push(room.clone());
-        user.made += usize::from(make);
-        let outbox = entering.outbox.clone();
-        let entry = self.rooms.entry(room.clone()).or_insert_with(|| Room {
-            inbox: start(RoomKey::Room(room.clone()), limits),
-            sessions: 0,
-            maker: make.then_some(id),
-        });
-        entry.sessions += 1;
-        Ok((entry.inbox.clone(), join(&entry.inbox, session, id, &name, &outbox)))
+        self.admit(&entry, place.from, present.account, now)?;
+        let key = RoomKey::Room(entry.room.clone());
+        let room = self.rooms.entry(key.clone()).or_default();
+        let mut changed = mem::take(&mut room.rules.closed);
+        if entry.make {
+            room.rules.maker = Some(entry.user);
+            *self.made.entry(entry.user).or_default() += 1;
+            changed = true;
+        }
+        room.sessions += 1;
+        let start = room.start(&key);
+        let inbox = room.inbox.clone().ok_or(Refusal::Over)?;
+        lock(&place.rooms).push((entry.room.clone(), inbox.clone()));
+        let joined = present.join(entry.user, entry.session, &inbox, entry.resume).ok_or(Refusal::Over)?;
+        Ok(Entering { start, joined, changed })
     }
 
     /// Lets a session out of a room. What comes back is ready when it hears nothing of it any more.
-    pub(super) fn leave(&mut self, id: UserId, session: SessionId, room: &RoomName) -> Option<oneshot::Receiver<()>> {
-        let user = self.users.get_mut(&id)?;
-        let leaving = user.sessions.iter_mut().find(|s| s.id == session)?;
-        let at = leaving.rooms.iter().position(|r| r == room)?;
-        leaving.rooms.swap_remove(at);
+    pub(super) fn leave(&mut self, user: UserId, session: SessionId, room: &RoomName) -> Option<oneshot::Receiver<()>> {
+        let present = self.users.get(&user)?;
+        let place = present.sessions.iter().find(|place| place.id == session)?;
+        {
+            let mut rooms = lock(&place.rooms);
+            let at = rooms.iter().position(|(name, _)| name == room)?;
+            rooms.remove(at);
+        }
         let (done, left) = oneshot::channel();
         self.vacate(room, Input::Leave { session, done: Some(done) });
         Some(left)
     }
 
-    /// Gives a user another name, in every room that a session of theirs is in.
-    pub(super) fn rename(
-        &mut self,
-        id: UserId,
-        new: &Nickname,
-        now: Instant,
-    ) -> Result<Vec<oneshot::Receiver<()>>, Refusal> {
-        self.forget(now);
-        if is_reserved(new.as_str()) || self.names.contains_key(new) {
-            return Err(Refusal::Taken(new.to_string()));
+    /// Puts a user out of a room, and tells why.
+    pub(super) fn expel(&mut self, user: UserId, name: &RoomName, why: &Arc<str>) -> Option<oneshot::Receiver<()>> {
+        let present = self.users.get(&user)?;
+        let mut out = 0;
+        for place in &present.sessions {
+            let mut rooms = lock(&place.rooms);
+            let before = rooms.len();
+            rooms.retain(|(room, _)| room != name);
+            out += before - rooms.len();
         }
-        let user = self.users.get_mut(&id).ok_or(Refusal::Over)?;
-        let old = std::mem::replace(&mut user.name, new.clone());
-        self.names.remove(&old);
-        self.names.insert(new.clone(), id);
-        let mut rooms: Vec<_> = user.sessions.iter().flat_map(|session| &session.rooms).collect();
-        rooms.sort_unstable();
-        rooms.dedup();
-        let told = rooms.into_iter().filter_map(|room| self.rooms.get(room)).map(|room| {
+        if out == 0 {
+            return None;
+        }
+        let (done, told) = oneshot::channel();
+        let key = RoomKey::Room(name.clone());
+        let room = self.rooms.get_mut(&key)?;
+        if let Some(inbox) = &room.inbox {
+            inbox.put(Input::Expel { user, why: why.clone(), done });
+        }
+        room.sessions = room.sessions.saturating_sub(out);
+        self.rest(&key);
+        Some(told)
+    }
+
+    /// Everybody in a room.
+    pub(super) fn members(&self, name: &RoomName) -> Vec<UserId> {
+        let is_in = |present: &Present| {
+            present.sessions.iter().any(|place| lock(&place.rooms).iter().any(|(room, _)| room == name))
+        };
+        self.users.iter().filter(|(_, present)| is_in(present)).map(|(user, _)| *user).collect()
+    }
+
+    /// Gives a user another name, in every room that a session of theirs is in.
+    pub(super) fn rename(&mut self, user: UserId, new: &Nickname) -> Vec<oneshot::Receiver<()>> {
+        let Some(present) = self.users.get_mut(&user) else { return Vec::new() };
+        present.name = new.clone();
+        let mut rooms: HashMap<RoomName, Arc<Inbox>> = HashMap::new();
+        for place in &present.sessions {
+            rooms.extend(lock(&place.rooms).iter().cloned());
+        }
+        let told = rooms.into_values().map(|inbox| {
             let (done, heard) = oneshot::channel();
-            room.inbox.put(Input::Rename { user: id, new: new.clone(), done });
+            inbox.put(Input::Rename { user, new: new.clone(), done });
             heard
         });
-        Ok(told.collect())
+        told.collect()
     }
 
-    /// The way to somebody's direct messages, and who it is.
-    pub(super) fn direct(&mut self, to: &str, limits: &Limits, now: Instant) -> Result<(UserId, Arc<Inbox>), Refusal> {
-        self.forget(now);
-        let nobody = || Refusal::NoUser(to.to_owned());
-        let id = Nickname::new(to).ok().and_then(|to| self.names.get(&to).copied()).ok_or_else(nobody)?;
-        let user = self.users.get_mut(&id).ok_or_else(nobody)?;
-        if user.sessions.is_empty() {
-            return Err(nobody());
+    /// The way to a user's direct messages. Whoever is not here needs [`Directory::rest`] afterwards.
+    pub(super) fn direct(&mut self, user: UserId) -> Option<(Arc<Inbox>, Option<Start>)> {
+        if self.stopped {
+            return None;
         }
-        let inbox = match &user.direct {
-            Some(inbox) => inbox.clone(),
-            None => {
-                let inbox = start(RoomKey::Direct(id), limits);
-                for session in &user.sessions {
-                    join(&inbox, session.id, id, &user.name, &session.outbox);
-                }
-                user.direct.insert(inbox).clone()
+        let key = RoomKey::Direct(user);
+        let room = self.rooms.entry(key.clone()).or_default();
+        let start = room.start(&key);
+        let inbox = room.inbox.clone()?;
+        if let (Some(_), Some(present)) = (&start, self.users.get(&user)) {
+            for place in &present.sessions {
+                present.join(user, place.id, &inbox, None);
             }
+        }
+        Some((inbox, start))
+    }
+
+    /// The way to the direct messages of a session's user, which comes to them from a position.
+    pub(super) fn resume_direct(
+        &mut self,
+        user: UserId,
+        session: SessionId,
+        resume: Resume,
+    ) -> Option<(Option<Start>, oneshot::Receiver<Joined>)> {
+        let (inbox, start) = self.direct(user)?;
+        let (done, joined) = oneshot::channel();
+        inbox.put(Input::Resume { session, resume, done });
+        Some((start, joined))
+    }
+
+    /// Lets a room's task end when nobody is in it; the room stays only if something is kept of it.
+    pub(super) fn rest(&mut self, key: &RoomKey) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        let empty = match key {
+            RoomKey::Room(name) => room.sessions == 0 && name.as_str() != GLOBAL,
+            RoomKey::Direct(user) => self.users.get(user).is_none_or(|present| present.sessions.is_empty()),
         };
-        Ok((id, inbox))
-    }
-
-    /// Ends every session, and every room once its inbox is empty.
-    pub(super) fn shut_down(&mut self) -> Vec<Arc<Outbox>> {
-        for room in self.rooms.values() {
-            room.inbox.close();
+        if !empty {
+            return;
         }
-        let users = self.users.values();
-        users.clone().filter_map(|user| user.direct.as_ref()).for_each(|direct| direct.close());
-        users.flat_map(|user| &user.sessions).map(|session| session.outbox.clone()).collect()
+        if let Some(inbox) = room.inbox.take() {
+            room.stored |= inbox.spoken();
+            inbox.close();
+        }
+        if matches!(key, RoomKey::Room(_)) && !room.stored {
+            self.vanish(key);
+        }
     }
 
-    /// Puts a leave into a room; the last one closes it, unless it is the one that never vanishes.
+    /// Notes that a room's task has ended, and where what was said ends.
+    pub(super) fn ended(&mut self, key: &RoomKey, ended: &CancellationToken, head: u64) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        let last = room.inbox.is_none() && room.ended.as_ref().is_some_and(CancellationToken::is_cancelled);
+        if !last || !ended.is_cancelled() {
+            return;
+        }
+        room.ended = None;
+        let forget = match key {
+            RoomKey::Room(_) => head == 0,
+            RoomKey::Direct(_) => lock(&room.directs).is_empty(),
+        };
+        if forget {
+            self.vanish(key);
+        }
+    }
+
+    /// Forgets the direct messages to a user who is gone, and tells who is to hear of it.
+    pub(super) fn forget(&mut self, user: UserId) -> Vec<(UserId, Event)> {
+        let Some(room) = self.rooms.remove(&RoomKey::Direct(user)) else { return Vec::new() };
+        if let Some(inbox) = room.inbox {
+            inbox.close();
+        }
+        lock(&room.directs).fail()
+    }
+
+    /// Ends every room once its inbox is empty, and lets nobody in any more.
+    pub(super) fn shut_down(&mut self) -> Vec<Arc<Outbox>> {
+        self.stopped = true;
+        for room in self.rooms.values_mut() {
+            if let Some(inbox) = &room.inbox {
+                inbox.close();
+            }
+        }
+        self.users.values().flat_map(|user| &user.sessions).map(|place| place.outbox.clone()).collect()
+    }
+
+    /// The rooms that vanished since this was asked last.
+    pub(super) fn take_vanished(&mut self) -> Vec<RoomName> {
+        mem::take(&mut self.vanished)
+    }
+
+    /// Users, sessions, and rooms that somebody is in.
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
+        let sessions = self.users.values().map(|user| user.sessions.len()).sum();
+        let rooms = self.rooms.iter().filter(|(key, room)| matches!(key, RoomKey::Room(_)) && room.sessions > 0);
+        (self.users.len(), sessions, rooms.count())
+    }
+
+    /// What waits for each session, in bytes and messages.
+    pub(super) fn queued(&self) -> Vec<(usize, usize)> {
+        self.users.values().flat_map(|user| &user.sessions).map(|place| place.outbox.queued()).collect()
+    }
+
+    /// Rooms that are not one user's direct messages. Counted when a room is made, which is rare.
+    fn named(&self) -> usize {
+        self.rooms.keys().filter(|key| matches!(key, RoomKey::Room(_))).count()
+    }
+
+    /// Puts a leave into a room; the last one lets it rest.
     fn vacate(&mut self, room: &RoomName, leave: Input) {
-        let Some(entry) = self.rooms.get_mut(room) else { return };
-        entry.inbox.put(leave);
-        entry.sessions -= 1;
-        if entry.sessions == 0 && room.as_str() != GLOBAL {
-            entry.inbox.close();
-            if let Some(entry) = self.rooms.remove(room)
-                && let Some(maker) = entry.maker.and_then(|maker| self.users.get_mut(&maker))
-            {
-                maker.made -= 1;
+        let key = RoomKey::Room(room.clone());
+        let Some(entry) = self.rooms.get_mut(&key) else { return };
+        if let Some(inbox) = &entry.inbox {
+            inbox.put(leave);
+        }
+        entry.sessions = entry.sessions.saturating_sub(1);
+        self.rest(&key);
+    }
+
+    fn vanish(&mut self, key: &RoomKey) {
+        let Some(room) = self.rooms.remove(key) else { return };
+        if let RoomKey::Room(name) = key
+            && !room.rules.is_empty()
+        {
+            self.vanished.push(name.clone());
+        }
+        if let Some(maker) = room.rules.maker
+            && let Some(made) = self.made.get_mut(&maker)
+        {
+            *made -= 1;
+            if *made == 0 {
+                self.made.remove(&maker);
             }
         }
     }
+}
 
-    /// Forgets users whose time is over.
-    fn forget(&mut self, now: Instant) {
-        while let Some((at, user)) = self.ends.first().copied()
-            && at <= now
-        {
-            self.remove(user);
-        }
+impl Present {
+    fn blocked(&self) -> Arc<[UserId]> {
+        self.rules.blocked.iter().map(|(user, _)| *user).collect()
     }
 
-    fn remove(&mut self, id: UserId) {
-        let Some(user) = self.users.remove(&id) else { return };
-        self.names.remove(&user.name);
-        self.tokens.remove(&user.token);
-        if let Some(ends) = user.ends {
-            self.ends.remove(&(ends, id));
-        }
-        if let Some(direct) = user.direct {
-            direct.close();
-        }
+    fn join(
+        &self,
+        user: UserId,
+        session: SessionId,
+        inbox: &Inbox,
+        resume: Option<Resume>,
+    ) -> Option<oneshot::Receiver<Joined>> {
+        let place = self.sessions.iter().find(|place| place.id == session)?;
+        let (done, joined) = oneshot::channel();
+        let (name, outbox, blocked) = (self.name.clone(), place.outbox.clone(), self.blocked());
+        inbox.put(Input::Join(Box::new(Join { session, user, name, outbox, blocked, resume, done })));
+        Some(joined)
     }
 }
 
-fn join(
-    inbox: &Inbox,
-    session: SessionId,
-    user: UserId,
-    name: &Nickname,
-    outbox: &Arc<Outbox>,
-) -> oneshot::Receiver<()> {
-    let (done, joined) = oneshot::channel();
-    inbox.put(Input::Join { session, user, name: name.clone(), outbox: outbox.clone(), done });
-    joined
+impl Room {
+    /// Opens the way in, if it is not open.
+    fn start(&mut self, key: &RoomKey) -> Option<Start> {
+        if self.inbox.is_some() {
+            return None;
+        }
+        let (inbox, ended) = (Arc::new(Inbox::new()), CancellationToken::new());
+        inbox.guarded.store(!self.rules.mutes.is_empty(), Ordering::Relaxed);
+        self.inbox = Some(inbox.clone());
+        let after = self.ended.replace(ended.clone());
+        Some(Start { key: key.clone(), inbox, after, ended, directs: self.directs.clone() })
+    }
 }
 
-/// Starts a room's task, which ends when its inbox is closed.
-fn start(key: RoomKey, limits: &Limits) -> Arc<Inbox> {
-    let inbox = Arc::new(Inbox::new());
-    tokio::spawn(Turns::new(RoomState::new(key, limits), inbox.clone()).run());
-    inbox
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const GLOBAL: &str = "global";
-/// How long a token that nobody uses stands.
-const UNUSED: Duration = Duration::from_secs(60);
-/// How long a user whose last session dropped may come back.
-const KEPT: Duration = Duration::from_secs(600);

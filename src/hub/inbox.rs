@@ -1,12 +1,13 @@
 //! What waits for a room's turn.
 
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::outbox::Outbox;
-use crate::message::{MessageId, UserId};
+use crate::message::{Epoch, MessageId, UserId};
 use crate::name::Nickname;
 
 /// One session's number, never used twice in a hub's life.
@@ -16,20 +17,67 @@ pub(super) struct SessionId(pub(super) u64);
 /// One thing that happens to a room.
 #[derive(Debug)]
 pub(super) enum Input {
-    Join { session: SessionId, user: UserId, name: Nickname, outbox: Arc<Outbox>, done: oneshot::Sender<()> },
+    Join(Box<Join>),
+    /// A member comes back to a position.
+    Resume { session: SessionId, resume: Resume, done: oneshot::Sender<Joined> },
     Leave { session: SessionId, done: Option<oneshot::Sender<()>> },
+    /// Somebody is put out, and told why.
+    Expel { user: UserId, why: Arc<str>, done: oneshot::Sender<()> },
     Rename { user: UserId, new: Nickname, done: oneshot::Sender<()> },
+    /// Whom a user does not want to hear.
+    Blocked { user: UserId, blocked: Arc<[UserId]> },
     Post(Said),
     Typing { session: SessionId, user: UserId },
+    Received { session: SessionId, seq: u64 },
     Who(Arc<Outbox>),
+}
+
+/// A session that enters.
+#[derive(Debug)]
+pub(super) struct Join {
+    pub(super) session: SessionId,
+    pub(super) user: UserId,
+    pub(super) name: Nickname,
+    pub(super) outbox: Arc<Outbox>,
+    /// Whom it does not want to hear.
+    pub(super) blocked: Arc<[UserId]>,
+    pub(super) resume: Option<Resume>,
+    pub(super) done: oneshot::Sender<Joined>,
+}
+
+/// From where a session wants to hear a room.
+#[derive(Clone, Debug)]
+pub(super) struct Resume {
+    /// The life of the history that its position belongs to; `None` for whoever never knew one, and is not told how it
+    /// went.
+    pub(super) epoch: Option<Epoch>,
+    /// The position that it came with.
+    pub(super) from: u64,
+    /// How far it was brought since.
+    pub(super) seq: u64,
+    /// Whether nothing was missing on the way.
+    pub(super) whole: bool,
+}
+
+/// How a session that entered stands.
+#[derive(Debug)]
+pub(super) enum Joined {
+    /// It hears what is said from now on.
+    Live,
+    /// It hears nothing until it was brought nearer, and resumes from there.
+    Behind(Resume),
 }
 
 /// Something that somebody says.
 #[derive(Debug)]
 pub(super) struct Said {
     pub(super) user: UserId,
+    /// Which member says it; `None` for a direct message.
+    pub(super) session: Option<SessionId>,
     /// What somebody who is no member is called.
     pub(super) name: Option<Nickname>,
+    /// Whom a direct message is for.
+    pub(super) to: Option<Arc<str>>,
     pub(super) body: Arc<str>,
     pub(super) id: Option<MessageId>,
     /// Who hears what became of it.
@@ -47,6 +95,9 @@ pub(super) struct Inbox {
     queue: Mutex<Queue>,
     wake: Notify,
     space: Semaphore,
+    spoken: AtomicBool,
+    /// Whether somebody may not speak here, so that whoever speaks has to look.
+    pub(super) guarded: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -58,32 +109,41 @@ struct Queue {
 
 impl Inbox {
     pub(super) fn new() -> Self {
-        Self { queue: Mutex::default(), wake: Notify::new(), space: Semaphore::new(ROOM_QUEUE) }
+        Self {
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            space: Semaphore::new(ROOM_QUEUE),
+            spoken: AtomicBool::new(false),
+            guarded: AtomicBool::new(false),
+        }
     }
 
-    /// Puts something in that a session says, once there is room; a turn may come between. Nothing happens when the
-    /// room is gone.
+    /// Puts something in that a session says, once there is room; a turn may come between. When the room is gone, the
+    /// input comes back.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, nothing was put in.
-    pub(super) async fn post(&self, input: Input) {
+    pub(super) async fn post(&self, input: Input) -> Result<(), Input> {
         let weight = weight(&input);
         // The weight is far below what a u32 holds.
-        let Ok(permit) = self.space.acquire_many(weight as u32).await else { return };
+        let Ok(permit) = self.space.acquire_many(weight as u32).await else { return Err(input) };
         permit.forget();
         let mut queue = self.lock();
         queue.taken_space += weight;
-        Self::push(&self.wake, queue, input);
+        if let Input::Post(_) = input {
+            self.spoken.store(true, Ordering::Relaxed);
+        }
+        Self::push(&self.wake, queue, input)
     }
 
-    /// Puts something in at once.
+    /// Puts something in at once, unless the room is gone.
     pub(super) fn put(&self, input: Input) {
-        Self::push(&self.wake, self.lock(), input);
+        let _ = Self::push(&self.wake, self.lock(), input);
     }
 
-    fn push(wake: &Notify, mut queue: MutexGuard<'_, Queue>, input: Input) {
+    fn push(wake: &Notify, mut queue: MutexGuard<'_, Queue>, input: Input) -> Result<(), Input> {
         if queue.closed {
-            return;
+            return Err(input);
         }
         queue.inputs.push(input);
         let first = queue.inputs.len() == 1;
@@ -91,6 +151,12 @@ impl Inbox {
         if first {
             wake.notify_one();
         }
+        Ok(())
+    }
+
+    /// Whether anything was ever said here: then there may be something to keep.
+    pub(super) fn spoken(&self) -> bool {
+        self.spoken.load(Ordering::Relaxed)
     }
 
     /// Lets the task end once it has taken all that is in.

@@ -11,8 +11,8 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let hub = Hub::new();
-//! let (mut ann, _) = hub.sit("ann")?;
-//! let (mut bob, mut heard) = hub.sit("bob")?;
+//! let (mut ann, _) = hub.sit("ann").await?;
+//! let (mut bob, mut heard) = hub.sit("bob").await?;
 //! ann.run(Command::Enter(RoomName::global())).await?;
 //! bob.run(Command::Enter(RoomName::global())).await?;
 //! ann.run(Command::Say { room: None, body: "hello".into(), id: None }).await?;
@@ -26,37 +26,57 @@
 //! # }
 //! ```
 //!
-//! Each room has a task that takes turns: all that waits is put into the room's one order, encoded once for each wire,
-//! and offered to every member in one piece. Members that do not take it never hold a turn up; they get a bounded
-//! queue, and are cut when it is full.
+//! Each room has a task that takes turns: all that waits is put into the room's one order, kept in the history, encoded
+//! once for each wire, and offered to every member in one piece. Members that do not take it never hold a turn up; they
+//! get a bounded queue, and are cut when it is full.
+//!
+//! Who may come in, what was said, and the rules of rooms are in stores ([`Hub::builder`]), in memory unless others are
+//! given. With stores on disk a message is told to nobody before it is as durable as the history makes it.
 
+mod connection;
 mod directory;
 mod inbox;
+mod keep;
+mod moderate;
 mod outbox;
 mod rate;
+mod receipts;
+mod recent;
+mod replay;
 mod room;
 mod seat;
 mod sink;
 mod turn;
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use thiserror::Error;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 pub use outbox::{End, Flushed, Outbox};
 pub use rate::Rate;
 pub use seat::{Heard, Seat};
 pub use sink::{Batch, Encoding, Offered, Sink};
 
-use self::directory::Directory;
+use self::connection::Connection;
+use self::directory::{Directory, Start};
+use self::keep::{Flying, Keeper};
+use self::turn::Turns;
 use crate::limits::Limits;
 #[cfg(doc)]
 use crate::message::Command;
-use crate::message::{Closing, Refusal};
-use crate::name::Nickname;
-use crate::secret::Secret;
+use crate::message::{Closing, Event, Refusal, RoomKey, Timestamp, UserId};
+use crate::name::{Nickname, RoomName, is_reserved};
+use crate::secret::{Password, Secret};
+use crate::store::{
+    AccountStore, HistoryStore, MemoryAccounts, MemoryHistory, MemoryRules, Retention, RuleStore, StoreError,
+    UserRules,
+};
 
 /// Users, sessions and rooms. Cloning shares them.
 ///
@@ -68,7 +88,22 @@ pub struct Hub {
 
 struct Inner {
     limits: Arc<Limits>,
+    accounts: Arc<dyn AccountStore>,
+    history: Arc<dyn HistoryStore>,
+    rules: Arc<dyn RuleStore>,
+    admins: HashSet<Nickname>,
+    retention: Retention,
+    /// Runs with the runtime's clock, from the wall clock at the start.
+    started: (Instant, Timestamp),
     directory: Mutex<Directory>,
+    flying: Arc<Flying>,
+    /// Held while somebody gets another name, so that store and directory agree.
+    renaming: tokio::sync::Mutex<()>,
+    /// Held while rules are kept, so that what is kept last is what they are.
+    keeping: tokio::sync::Mutex<()>,
+    /// Held while ended guests are forgotten.
+    tending: tokio::sync::Mutex<()>,
+    tasks: TaskTracker,
 }
 
 /// How long a user outlives the last session.
@@ -90,6 +125,117 @@ pub enum OpenError {
     /// The user has as many sessions as one may have: end one first.
     #[error("this user has too many sessions")]
     TooManySessions,
+    /// The stores do not answer, or the hub stops: try again later.
+    #[error("no session can be opened at the moment")]
+    Unavailable,
+}
+
+/// Why somebody with a password was not let in.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum SignInError {
+    /// The name is an account's, and the password is not.
+    #[error("this name belongs to somebody with another secret")]
+    WrongPassword,
+    /// As for a guest.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// Makes a [`Hub`] of stores.
+#[derive(Debug)]
+#[must_use]
+pub struct Builder {
+    limits: Limits,
+    accounts: Option<Arc<dyn AccountStore>>,
+    history: Option<Arc<dyn HistoryStore>>,
+    rules: Option<Arc<dyn RuleStore>>,
+    admins: HashSet<Nickname>,
+    retention: Retention,
+}
+
+impl Builder {
+    /// Other limits than the default.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Where users are; in memory otherwise.
+    pub fn accounts(mut self, accounts: Arc<dyn AccountStore>) -> Self {
+        self.accounts = Some(accounts);
+        self
+    }
+
+    /// Where messages are; in memory otherwise.
+    pub fn history(mut self, history: Arc<dyn HistoryStore>) -> Self {
+        self.history = Some(history);
+        self
+    }
+
+    /// Where the rules of rooms and users are; in memory otherwise.
+    pub fn rules(mut self, rules: Arc<dyn RuleStore>) -> Self {
+        self.rules = Some(rules);
+        self
+    }
+
+    /// The accounts that moderate every room.
+    pub fn admins(mut self, admins: impl IntoIterator<Item = Nickname>) -> Self {
+        self.admins = admins.into_iter().collect();
+        self
+    }
+
+    /// What may stay of each room; everything otherwise. Kept to by [`Hub::tend`].
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Reads which rooms there are, and makes the hub.
+    ///
+    /// # Errors
+    /// What befalls the stores.
+    pub async fn build(self) -> Result<Hub, StoreError> {
+        let hub = self.empty();
+        let (rules, history) = (hub.inner.rules.rooms().await?, hub.inner.history.rooms().await?);
+        let mut rules: std::collections::HashMap<_, _> = rules.into_iter().collect();
+        let rooms: Vec<_> = history
+            .into_iter()
+            .map(|(name, _)| {
+                let kept = rules.remove(&name).unwrap_or_default();
+                (name, kept)
+            })
+            .collect();
+        hub.inner.lock().restore(rooms);
+        // Rooms in which nothing was said ended with the process.
+        for (name, rules) in rules {
+            match name == RoomName::global() {
+                true => hub.inner.lock().restore([(name, rules)]),
+                false => hub.inner.keep_room(&name).await?,
+            }
+        }
+        Ok(hub)
+    }
+
+    fn empty(self) -> Hub {
+        let limits = self.limits;
+        let inner = Inner {
+            accounts: self.accounts.unwrap_or_else(|| Arc::new(MemoryAccounts::new(&limits))),
+            history: self.history.unwrap_or_else(|| Arc::new(MemoryHistory::new(&limits))),
+            rules: self.rules.unwrap_or_else(|| Arc::new(MemoryRules::new(&limits))),
+            admins: self.admins,
+            retention: self.retention,
+            started: (Instant::now(), turn::now()),
+            directory: Mutex::default(),
+            flying: Arc::default(),
+            renaming: tokio::sync::Mutex::default(),
+            keeping: tokio::sync::Mutex::default(),
+            tending: tokio::sync::Mutex::default(),
+            tasks: TaskTracker::new(),
+            limits: Arc::new(limits),
+        };
+        Hub { inner: Arc::new(inner) }
+    }
 }
 
 impl Hub {
@@ -99,11 +245,22 @@ impl Hub {
         Self::with_limits(&Limits::default())
     }
 
-    /// With other limits.
+    /// With other limits, in memory.
     #[must_use]
     pub fn with_limits(limits: &Limits) -> Self {
-        let inner = Inner { limits: Arc::new(limits.clone()), directory: Mutex::default() };
-        Self { inner: Arc::new(inner) }
+        Self::builder().limits(limits.clone()).empty()
+    }
+
+    /// With stores and rules of one's own.
+    pub fn builder() -> Builder {
+        Builder {
+            limits: Limits::default(),
+            accounts: None,
+            history: None,
+            rules: None,
+            admins: HashSet::new(),
+            retention: Retention::default(),
+        }
     }
 
     /// The limits it was made with.
@@ -115,24 +272,79 @@ impl Hub {
     /// Makes a guest of that name. The token opens sessions; it is void when none was opened within a minute.
     ///
     /// # Errors
-    /// [`Refusal::Taken`] for a name that somebody has or nobody may have, [`Refusal::Full`].
-    pub fn sign_up(&self, name: &Nickname) -> Result<Secret, Refusal> {
-        self.inner.lock().sign_up(name.clone(), &self.inner.limits, Instant::now())
+    /// [`Refusal::Taken`] for a name that somebody has or nobody may have, [`Refusal::Full`], [`Refusal::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, there may be such a guest for a minute.
+    pub async fn sign_up(&self, name: &Nickname) -> Result<Secret, Refusal> {
+        if is_reserved(name.as_str()) {
+            return Err(Refusal::Taken(name.to_string()));
+        }
+        let issued = self.inner.accounts.create_guest(name, self.inner.now()).await;
+        issued.map(|issued| issued.token).map_err(|error| refusal(error, name))
+    }
+
+    /// Signs an account in, or makes one of a name that is free. The token is like a guest's.
+    ///
+    /// # Errors
+    /// [`SignInError::WrongPassword`]; as for [`Hub::sign_up`], where a name is also taken that a guest has.
+    ///
+    /// # Cancel safety
+    /// As for [`Hub::sign_up`].
+    pub async fn sign_in(&self, name: &Nickname, password: &Password) -> Result<Secret, SignInError> {
+        if is_reserved(name.as_str()) {
+            return Err(Refusal::Taken(name.to_string()).into());
+        }
+        let (accounts, now) = (&self.inner.accounts, self.inner.now());
+        let known = accounts.by_nickname(name, now).await.map_err(|error| refusal(error, name))?;
+        let issued = match known {
+            Some(user) if user.account => accounts.sign_in(name, password, now).await,
+            Some(_) => Err(StoreError::Taken),
+            None => accounts.create_account(name, password, now).await,
+        };
+        match issued {
+            Ok(issued) => Ok(issued.token),
+            Err(StoreError::Forbidden) => Err(SignInError::WrongPassword),
+            Err(error) => Err(refusal(error, name).into()),
+        }
+    }
+
+    /// Ends the sign-in that a token stands for, and its connections; tells whether there was one.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, the sign-in has ended or not; its connections may go on until they end by themselves.
+    pub async fn sign_out(&self, token: &Secret) -> Result<bool, Refusal> {
+        let found = self.inner.accounts.by_token(&token.hash(), self.inner.now()).await;
+        match found.map_err(|_| Refusal::Unavailable)? {
+            Some((user, session)) => self.inner.revoke(user.id, session.id).await,
+            None => Ok(false),
+        }
     }
 
     /// Whether a session could be opened with this token.
-    #[must_use]
-    pub fn knows(&self, token: &Secret) -> bool {
-        self.inner.lock().user_of(token, Instant::now()).is_some()
+    pub async fn knows(&self, token: &Secret) -> bool {
+        self.inner.accounts.by_token(&token.hash(), self.inner.now()).await.is_ok_and(|found| found.is_some())
     }
 
-    /// Opens a session whose bytes go out through `outbox`, in no room yet.
+    /// Opens a session whose bytes go out through `outbox`, in no room yet. `from` is where it comes from, for the bans
+    /// of guests. What was said to the user alone while away comes first.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(&self, token: &Secret, outbox: Arc<Outbox>, lifetime: Lifetime) -> Result<Seat, OpenError> {
-        let opened = self.inner.lock().open(token, &outbox, &self.inner.limits, Instant::now())?;
-        Ok(Seat::new(self.inner.clone(), opened, outbox, lifetime))
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, no session is open, and the token was used.
+    pub async fn open(
+        &self,
+        token: &Secret,
+        outbox: Arc<Outbox>,
+        lifetime: Lifetime,
+        from: Option<IpAddr>,
+    ) -> Result<Seat, OpenError> {
+        self.seat(token, outbox, lifetime, from, None).await
     }
 
     /// Makes a guest and opens a session that hears events instead of bytes; at most
@@ -140,25 +352,91 @@ impl Hub {
     ///
     /// # Errors
     /// As for [`Hub::sign_up`]; [`Refusal::BadNickname`] for what can be no nickname.
-    pub fn sit(&self, name: &str) -> Result<(Seat, Heard), Refusal> {
-        let taken = crate::name::is_reserved(name);
+    ///
+    /// # Cancel safety
+    /// As for [`Hub::sign_up`].
+    pub async fn sit(&self, name: &str) -> Result<(Seat, Heard), Refusal> {
+        let taken = is_reserved(name);
         let nickname = Nickname::new(name).map_err(|_| match taken {
             true => Refusal::Taken(name.to_owned()),
             false => Refusal::BadNickname(name.to_owned()),
         })?;
-        let token = self.sign_up(&nickname)?;
+        let token = self.sign_up(&nickname).await?;
         let (sink, heard) = Heard::channel(self.inner.limits.member_messages);
+        let pace = sink.pace();
         let outbox = Arc::new(Outbox::new(sink, &self.inner.limits));
-        let seat = self.open(&token, outbox, Lifetime::Session).map_err(|_| Refusal::Over)?;
-        Ok((seat, heard))
+        let seat = self.seat(&token, outbox, Lifetime::Session, None, Some(pace)).await;
+        Ok((seat.map_err(|_| Refusal::Over)?, heard))
     }
 
-    /// Tells every session that the server stops ([`Closing::Stopping`]), and lets the rooms end.
+    /// One pass of housekeeping: what ended guests leave behind is forgotten, what is too old or too much is cut. To be
+    /// called now and then, every half minute for example.
+    ///
+    /// # Errors
+    /// What befalls the stores.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, part of it is done.
+    pub async fn tend(&self) -> Result<(), StoreError> {
+        self.inner.forget_ended().await?;
+        if self.inner.retention != Retention::default() {
+            self.inner.history.retain(None, &self.inner.retention, turn::now()).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells every session that the server stops ([`Closing::Stopping`]), and lets the rooms end. Nobody comes in any
+    /// more.
     pub fn stop(&self) {
         let outboxes = self.inner.lock().shut_down();
         for outbox in outboxes {
             outbox.close(Closing::Stopping);
         }
+        self.inner.tasks.close();
+    }
+
+    /// Waits until every room has ended, and everything is in the stores that is on its way there. Only after
+    /// [`Hub::stop`].
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping the future.
+    pub async fn drained(&self) {
+        self.inner.tasks.wait().await;
+    }
+
+    async fn seat(
+        &self,
+        token: &Secret,
+        outbox: Arc<Outbox>,
+        lifetime: Lifetime,
+        from: Option<IpAddr>,
+        pace: Option<tokio::sync::mpsc::Sender<Event>>,
+    ) -> Result<Seat, OpenError> {
+        let inner = &self.inner;
+        let connection = Connection::open(inner, token, lifetime).await?;
+        let user = connection.user().clone();
+        let unavailable = |_: StoreError| OpenError::Unavailable;
+        let rules = {
+            let _kept = inner.keeping.lock().await;
+            inner.rules.user(user.id).await.map_err(unavailable)?
+        };
+        let head = inner.history.head(&RoomKey::Direct(user.id)).await.map_err(unavailable)?;
+        let missed = (head.seq > rules.delivered).then_some(rules.delivered);
+        let session = connection.sign_in();
+        let opened = inner.lock().open(&user, session, &outbox, from, rules, missed, &inner.limits);
+        let opened = opened.ok_or(OpenError::TooManySessions)?;
+        if let Some(start) = opened.start {
+            inner.start(start);
+        }
+        let mut seat = Seat::new(connection, opened.id, opened.rooms, outbox, pace);
+        // Revoked meanwhile, its connections were not looked for here.
+        if !self.knows(token).await {
+            return Err(OpenError::BadToken);
+        }
+        if let Some(joined) = opened.joined {
+            seat.bring(RoomKey::Direct(user.id), joined).await;
+        }
+        Ok(seat)
     }
 }
 
@@ -178,10 +456,118 @@ impl Inner {
     fn lock(&self) -> MutexGuard<'_, Directory> {
         self.directory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The time by which tokens live: it never runs backwards.
+    fn now(&self) -> Timestamp {
+        let (started, wall) = self.started;
+        wall.after(started.elapsed())
+    }
+
+    /// Starts a room's task, which ends when its inbox is closed.
+    fn start(self: &Arc<Self>, start: Start) {
+        let hub: Weak<Self> = Arc::downgrade(self);
+        let keeper = Keeper::new(start.key.clone(), self.history.clone(), self.flying.clone());
+        self.tasks.spawn(async move {
+            let Start { key, inbox, after, ended, directs } = start;
+            if let Some(after) = after {
+                // What was said before has its place before.
+                after.cancelled().await;
+            }
+            let guard = ended.clone().drop_guard();
+            let head = keeper.head().await;
+            let head = Turns::new(hub.clone(), keeper, head, inbox, directs).run().await;
+            drop(guard);
+            if let Some(hub) = hub.upgrade() {
+                hub.lock().ended(&key, &ended, head);
+                hub.settle();
+            }
+        });
+    }
+
+    /// Tells users something, in all their sessions.
+    fn tell(&self, events: &[(UserId, Event)]) {
+        for (user, event) in events {
+            let outboxes: Vec<_> = self.lock().outboxes(*user).cloned().collect();
+            for outbox in outboxes {
+                outbox.tell(std::slice::from_ref(event));
+            }
+        }
+    }
+
+    /// Forgets the rules of rooms that vanished.
+    fn settle(self: &Arc<Self>) {
+        let vanished = self.lock().take_vanished();
+        if vanished.is_empty() {
+            return;
+        }
+        let hub = self.clone();
+        let forget = async move {
+            for name in vanished {
+                if let Err(error) = hub.keep_room(&name).await {
+                    warn!(room = %name, %error, "the rules of a room that vanished stay for now");
+                }
+            }
+        };
+        connection::soon(&self.tasks, forget);
+    }
+
+    /// Keeps a room's rules as they are now.
+    async fn keep_room(&self, name: &RoomName) -> Result<(), StoreError> {
+        let _turn = self.keeping.lock().await;
+        let rules = self.lock().room_rules(name).cloned().unwrap_or_default();
+        self.rules.keep_room(name, &rules).await
+    }
+
+    /// Keeps what a user keeps, as it is now; `last` is what it was when the last session ended.
+    async fn keep_user(&self, user: UserId, last: Option<UserRules>) -> Result<(), StoreError> {
+        let _turn = self.keeping.lock().await;
+        let delivered = last.as_ref().map_or(0, |last| last.delivered);
+        let rules = {
+            let mut directory = self.lock();
+            directory.change_user(user, |rules| rules.delivered = rules.delivered.max(delivered));
+            directory.user_rules(user).cloned().or(last)
+        };
+        match rules {
+            Some(rules) => self.rules.keep_user(user, &rules).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets guests who ended, and what was kept for them.
+    async fn forget_ended(&self) -> Result<(), StoreError> {
+        // Whoever does it already sees to these too.
+        let Ok(_turn) = self.tending.try_lock() else { return Ok(()) };
+        loop {
+            let ended = self.accounts.ended(self.now()).await?;
+            if ended.is_empty() {
+                return Ok(());
+            }
+            for user in &ended {
+                let failed = self.lock().forget(*user);
+                self.tell(&failed);
+                self.history.forget_direct(*user).await?;
+            }
+            self.rules.forget_users(&ended).await?;
+            if self.accounts.forget(&ended, self.now()).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         self.lock().shut_down();
+    }
+}
+
+fn refusal(error: StoreError, name: &Nickname) -> Refusal {
+    match error {
+        StoreError::Taken => Refusal::Taken(name.to_string()),
+        StoreError::Full(_) => Refusal::Full,
+        error => {
+            warn!(%error, "a store does not do what it was asked");
+            Refusal::Unavailable
+        }
     }
 }

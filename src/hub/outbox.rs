@@ -23,6 +23,8 @@ pub struct Outbox<S: Sink + ?Sized = dyn Sink> {
     most_bytes: usize,
     most_messages: usize,
     changed: Notify,
+    /// Tells whoever paces what they put in that nothing waits any more.
+    emptied: Notify,
     /// In the same piece of memory as the queue: a turn touches every member's, one after the other.
     sink: S,
 }
@@ -34,6 +36,9 @@ struct Queue {
     messages: usize,
     /// Somebody is offering the sink something just now; others queue behind it.
     busy: bool,
+    /// Parts that ever waited, and how many of them are written.
+    put: u64,
+    taken: u64,
     end: Option<End>,
     /// The cut waits for whoever is busy to tell how far they came.
     cut: bool,
@@ -77,6 +82,7 @@ impl<S: Sink> Outbox<S> {
             most_messages: limits.member_messages,
             queue: Mutex::default(),
             changed: Notify::new(),
+            emptied: Notify::new(),
         }
     }
 }
@@ -128,6 +134,7 @@ impl<S: Sink + ?Sized> Outbox<S> {
             }
             queue.bytes += batch.bytes().len() - written;
             queue.messages += batch.len();
+            queue.put += 1;
             queue.parts.push_front(Part { batch: batch.clone(), written });
         }
         if queue.cut {
@@ -158,6 +165,7 @@ impl<S: Sink + ?Sized> Outbox<S> {
             return false;
         }
         (queue.bytes, queue.messages) = (bytes, messages);
+        queue.put += 1;
         queue.parts.push_back(Part { batch: batch.clone(), written: 0 });
         true
     }
@@ -177,9 +185,10 @@ impl<S: Sink + ?Sized> Outbox<S> {
         (queue.bytes, queue.messages) = (0, 0);
         queue.end = Some(end);
         self.changed.notify_one();
+        self.emptied.notify_waiters();
     }
 
-    /// Puts one event on its way, for this session alone.
+    /// Puts events on its way, for this session alone.
     pub(super) fn tell(&self, events: &[Event]) -> bool {
         let mut bytes = BytesMut::new();
         let mut ends = Vec::with_capacity(events.len());
@@ -210,6 +219,7 @@ impl<S: Sink + ?Sized> Outbox<S> {
             return;
         }
         queue.end = Some(End::Closing);
+        self.emptied.notify_waiters();
         if !bytes.is_empty() {
             queue.parts.push_back(Part { batch: Batch::raw(bytes), written: 0 });
         }
@@ -271,7 +281,10 @@ impl<S: Sink + ?Sized> Outbox<S> {
                 // Whoever is busy wakes the flusher when something is left.
                 return Flushed::Blocked;
             }
-            let Some(part) = queue.parts.pop_front() else { return Flushed::Empty };
+            let Some(part) = queue.parts.pop_front() else {
+                self.emptied.notify_waiters();
+                return Flushed::Empty;
+            };
             queue.busy = true;
             queue.messages = queue.messages.saturating_sub(part.batch.len());
             drop(queue);
@@ -297,6 +310,8 @@ impl<S: Sink + ?Sized> Outbox<S> {
             if written < length {
                 queue.messages += part.batch.len();
                 queue.parts.push_front(Part { written, ..part });
+            } else {
+                queue.taken += 1;
             }
             if queue.cut {
                 self.cut(&mut queue);
@@ -304,6 +319,36 @@ impl<S: Sink + ?Sized> Outbox<S> {
                 return Flushed::Blocked;
             }
         }
+    }
+
+    /// Waits until nothing waits, or the way out has ended: for whoever has much to say, and paces it.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping the future.
+    pub(super) async fn drained(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            tokio::pin!(emptied);
+            // From here on no notice is missed.
+            emptied.as_mut().enable();
+            {
+                let queue = self.lock();
+                if queue.end.is_some() || queue.parts.is_empty() {
+                    return;
+                }
+            }
+            emptied.await;
+        }
+    }
+
+    /// A mark behind all that was put in; see [`Outbox::passed`].
+    pub(super) fn mark(&self) -> u64 {
+        self.lock().put
+    }
+
+    /// Whether everything before a mark is written.
+    pub(super) fn passed(&self, mark: u64) -> bool {
+        self.lock().taken >= mark
     }
 
     /// Bytes and messages that wait.

@@ -1,14 +1,12 @@
 //! What a room is, without tasks, sockets or clocks: who is in it, and in which order things were said.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::limits::Limits;
-use crate::message::{Epoch, MessageId, Position, Post, Record, Refusal, RoomKey, Timestamp, UserId};
+use crate::message::{Epoch, MessageId, Position, Post, Record, RoomKey, Timestamp, UserId};
 use crate::name::Nickname;
 
-/// One room's users, order, and memory of ids.
+/// One room's users and order.
 #[derive(Debug)]
 pub(super) struct RoomState {
     key: RoomKey,
@@ -17,7 +15,6 @@ pub(super) struct RoomState {
     last: u64,
     at: Timestamp,
     users: HashMap<UserId, Present>,
-    ids: Ids,
 }
 
 #[derive(Debug)]
@@ -26,28 +23,30 @@ struct Present {
     sessions: usize,
 }
 
-/// What became of something said.
-#[derive(Debug)]
-pub(super) enum Posted {
-    New(Arc<Post>),
-    /// It was said before, there.
-    Again(Position),
-}
-
 impl RoomState {
-    pub(super) fn new(key: RoomKey, limits: &Limits) -> Self {
-        let ids = Ids {
-            window: limits.duplicate_window,
-            most: limits.duplicate_ids,
-            known: HashMap::new(),
-            order: VecDeque::new(),
-        };
-        let (last, at) = (0, Timestamp::default());
-        Self { key, epoch: Epoch::random(), last, at, users: HashMap::new(), ids }
+    /// Nobody in it yet; what was said ends at `head`.
+    pub(super) fn new(key: RoomKey, head: Position) -> Self {
+        let Position { epoch, seq: last } = head;
+        Self { key, epoch, last, at: Timestamp::default(), users: HashMap::new() }
     }
 
     pub(super) fn key(&self) -> &RoomKey {
         &self.key
+    }
+
+    /// Where what was said ends.
+    pub(super) fn head(&self) -> Position {
+        Position { epoch: self.epoch.clone(), seq: self.last }
+    }
+
+    /// Takes back what was said behind `head`.
+    pub(super) fn rewind(&mut self, head: Position) {
+        (self.epoch, self.last) = (head.epoch, head.seq);
+    }
+
+    /// How many users are in it.
+    pub(super) fn len(&self) -> usize {
+        self.users.len()
     }
 
     /// One more session of a user; tells whether it is the first.
@@ -92,19 +91,11 @@ impl RoomState {
         body: Arc<str>,
         id: Option<MessageId>,
         now: Timestamp,
-    ) -> Result<Posted, Refusal> {
-        let seq = self.last + 1;
-        if let Some(id) = &id {
-            match self.ids.see(user, id, &body, seq, now) {
-                Seen::New => {}
-                Seen::Again(seq) => return Ok(Posted::Again(Position { epoch: self.epoch.clone(), seq })),
-                Seen::Other => return Err(Refusal::IdReused),
-            }
-        }
+    ) -> Arc<Post> {
         self.at = self.at.max(now);
         let record = Record {
             room: self.key.clone(),
-            seq,
+            seq: self.last + 1,
             prev: self.last,
             at: self.at,
             user,
@@ -112,42 +103,8 @@ impl RoomState {
             id,
             body,
         };
-        self.last = seq;
-        Ok(Posted::New(Arc::new(Post { epoch: self.epoch.clone(), record })))
-    }
-}
-
-/// The ids that were used of late.
-#[derive(Debug)]
-struct Ids {
-    window: Duration,
-    most: usize,
-    known: HashMap<(UserId, MessageId), (blake3::Hash, u64)>,
-    order: VecDeque<(Timestamp, UserId, MessageId)>,
-}
-
-enum Seen {
-    New,
-    Again(u64),
-    Other,
-}
-
-impl Ids {
-    fn see(&mut self, user: UserId, id: &MessageId, body: &str, seq: u64, now: Timestamp) -> Seen {
-        while let Some((at, ..)) = self.order.front()
-            && (at.after(self.window) <= now || self.order.len() >= self.most)
-            && let Some((_, user, id)) = self.order.pop_front()
-        {
-            self.known.remove(&(user, id));
-        }
-        let key = (user, id.clone());
-        let hash = blake3::hash(body.as_bytes());
-        if let Some((known, seq)) = self.known.get(&key) {
-            return if *known == hash { Seen::Again(*seq) } else { Seen::Other };
-        }
-        self.order.push_back((now, user, id.clone()));
-        self.known.insert(key, (hash, seq));
-        Seen::New
+        self.last += 1;
+        Arc::new(Post { epoch: self.epoch.clone(), record })
     }
 }
 
@@ -158,8 +115,8 @@ mod tests {
     use super::*;
     use crate::name::RoomName;
 
-    fn room(limits: &Limits) -> RoomState {
-        RoomState::new(RoomKey::Room(RoomName::global()), limits)
+    fn room() -> RoomState {
+        RoomState::new(RoomKey::Room(RoomName::global()), Position { epoch: Epoch::random(), seq: 0 })
     }
 
     fn user(n: u8) -> UserId {
@@ -175,29 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn an_id_used_again_is_the_same_message_or_a_refusal() {
-        let mut room = room(&Limits::default());
-        let id = || Some(MessageId::new("1").unwrap());
-        let mut post = |n: u8, body: &str, seconds| room.post(user(n), &nick(n), body.into(), id(), at(seconds));
-        assert!(matches!(post(1, "hi", 0), Ok(Posted::New(post)) if post.record.seq == 1));
-        assert!(matches!(post(1, "hi", 119), Ok(Posted::Again(at)) if at.seq == 1));
-        assert!(matches!(post(1, "other", 119), Err(Refusal::IdReused)));
-        assert!(
-            matches!(post(2, "other", 119), Ok(Posted::New(post)) if (post.record.seq, post.record.prev) == (2, 1))
-        );
-        assert!(matches!(post(1, "other", 120), Ok(Posted::New(post)) if post.record.seq == 3));
-    }
-
-    #[test]
-    fn the_memory_of_ids_is_bounded() {
-        let mut limits = Limits::default();
-        limits.duplicate_ids = 3;
-        let mut room = room(&limits);
-        for n in 0..10 {
-            let id = Some(MessageId::new(&format!("{n}")).unwrap());
-            assert!(matches!(room.post(user(1), &nick(1), "x".into(), id, at(0)), Ok(Posted::New(_))));
-        }
-        assert_eq!((room.ids.known.len(), room.ids.order.len()), (3, 3));
+    fn what_was_not_kept_is_taken_back() {
+        let mut room = room();
+        room.post(user(1), &nick(1), "kept".into(), None, at(1));
+        let head = room.head();
+        room.post(user(1), &nick(1), "lost".into(), None, at(2));
+        room.rewind(head);
+        let next = room.post(user(1), &nick(1), "next".into(), None, at(3));
+        assert_eq!((next.record.seq, next.record.prev), (2, 1));
     }
 
     #[derive(Clone, Debug)]
@@ -220,7 +162,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_room_keeps_one_order_and_knows_who_is_there(steps in proptest::collection::vec(step(), 0..80)) {
-            let mut room = room(&Limits::default());
+            let mut room = room();
             // Sessions and name of everybody, by the simplest means.
             let mut model: HashMap<u8, (usize, Nickname)> = HashMap::new();
             let (mut last, mut time) = (0, 0);
@@ -246,9 +188,7 @@ mod tests {
                         prop_assert_eq!(old, model.get_mut(&n).map(|e| std::mem::replace(&mut e.1, nick(name))));
                     }
                     Step::Post(n, seconds) => {
-                        let Ok(Posted::New(post)) = room.post(user(n), &nick(n), "x".into(), None, at(seconds)) else {
-                            return Err(TestCaseError::fail("a text without an id is always new"));
-                        };
+                        let post = room.post(user(n), &nick(n), "x".into(), None, at(seconds));
                         prop_assert_eq!((post.record.seq, post.record.prev), (last + 1, last));
                         prop_assert!(post.record.at.as_millis() >= time);
                         (last, time) = (post.record.seq, post.record.at.as_millis());
@@ -256,6 +196,7 @@ mod tests {
                 }
                 let mut names: Vec<_> = model.values().map(|e| e.1.as_str()).collect();
                 names.sort_unstable();
+                prop_assert_eq!(room.len(), names.len());
                 prop_assert_eq!(room.names(), names.join("\n"));
             }
         }

@@ -1,49 +1,54 @@
 //! One session of one user.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::sync::{mpsc, oneshot};
 
-use super::inbox::{Inbox, Input, Said, SessionId};
+use super::connection::{Connection, soon};
+use super::directory::{Entry, Rooms};
+use super::inbox::{Inbox, Input, Joined, Resume, Said, SessionId};
 use super::outbox::Outbox;
+use super::replay::{Job, Replay};
 use super::sink::{Batch, Encoding, Offered, Sink};
-use super::{Inner, Lifetime};
-use crate::message::{Closing, Command, Event, MessageId, Refusal, UserId};
-use crate::name::{Nickname, RoomName};
+use super::{Inner, Lifetime, refusal, turn};
+use crate::message::{Closing, Command, Event, MessageId, Refusal, RoomKey, UserId};
+use crate::name::{Nickname, RoomName, is_reserved};
+use crate::store::{MAX_PAGE, Page};
 
 /// A session's seat in the hub. Dropping it leaves every room within the next turn.
 pub struct Seat {
-    hub: Arc<Inner>,
-    user: UserId,
+    pub(super) connection: Connection,
     session: SessionId,
     outbox: Arc<Outbox>,
-    lifetime: Lifetime,
-    /// The rooms that the session is in; the one entered last comes last.
-    rooms: Vec<(RoomName, Arc<Inbox>)>,
+    rooms: Rooms,
+    /// Reads the history for it, once it asked for some.
+    replay: Option<Replay>,
+    pace: Option<mpsc::Sender<Event>>,
 }
 
 impl Seat {
     pub(super) fn new(
-        hub: Arc<Inner>,
-        (user, session): (UserId, SessionId),
+        connection: Connection,
+        session: SessionId,
+        rooms: Rooms,
         outbox: Arc<Outbox>,
-        lifetime: Lifetime,
+        pace: Option<mpsc::Sender<Event>>,
     ) -> Self {
-        Self { hub, user, session, outbox, lifetime, rooms: Vec::new() }
+        Self { connection, session, outbox, rooms, replay: None, pace }
     }
 
     /// Who sits here.
     #[must_use]
     pub fn user(&self) -> UserId {
-        self.user
+        self.connection.user().id
     }
 
     /// What they are called now.
     #[must_use]
     pub fn name(&self) -> Option<Nickname> {
-        self.hub.lock().name(self.user).cloned()
+        self.hub().lock().name(self.user()).cloned()
     }
 
     /// The session's way out, which its gateway flushes.
@@ -62,51 +67,66 @@ impl Seat {
     /// Dropped before it is ready, the command was carried out or not; between two rooms the session may be in neither.
     pub async fn run(&mut self, command: Command) -> Result<(), Refusal> {
         match command {
-            Command::Say { room, body, id } => {
-                let inbox = self.inbox(room.as_ref())?;
-                let said = Said { user: self.user, name: None, body, id, reply: self.outbox.clone(), echo: false };
-                inbox.post(Input::Post(said)).await;
-                Ok(())
-            }
+            Command::Say { room, body, id } => self.say(room, body, id).await,
+            // The rest is rare, and its state large.
+            rare => Box::pin(self.run_rare(rare)).await,
+        }
+    }
+
+    async fn run_rare(&mut self, command: Command) -> Result<(), Refusal> {
+        match command {
+            Command::Say { room, body, id } => self.say(room, body, id).await,
             Command::Direct { to, body, id } => self.direct(&to, body, id).await,
-            Command::Enter(room) => self.enter(room, false).await,
-            Command::Create(room) if self.lifetime == Lifetime::Kept => self.enter(room, true).await,
+            Command::Enter(room) => self.enter(room, false, None).await,
+            Command::Create(room) if self.connection.lifetime == Lifetime::Kept => self.enter(room, true, None).await,
             Command::Create(room) => self.switch(room, true).await,
             Command::Switch(room) => self.switch(room, false).await,
             Command::Leave(room) => self.leave(room).await,
-            Command::Rename(new) => {
-                let told = self.hub.lock().rename(self.user, &new, Instant::now())?;
-                for told in told {
-                    let _ = told.await;
-                }
-                Ok(())
-            }
+            Command::Rename(new) => self.rename(&new).await,
             Command::Typing(room) => {
-                let (session, user) = (self.session, self.user);
-                self.inbox(Some(&room))?.post(Input::Typing { session, user }).await;
-                Ok(())
+                let (session, user) = (self.session, self.user());
+                self.put(Some(&room), Input::Typing { session, user }).await
             }
             Command::ListUsers(room) => {
-                self.inbox(room.as_ref())?.post(Input::Who(self.outbox.clone())).await;
-                Ok(())
+                let reply = self.outbox.clone();
+                self.put(room.as_ref(), Input::Who(reply)).await
             }
             Command::ListRooms => {
-                let names = self.hub.lock().room_names();
+                let names = self.hub().lock().room_names();
                 self.outbox.tell(&[Event::System(names.into())]);
                 Ok(())
             }
-            Command::Received { .. }
-            | Command::History { .. }
-            | Command::Search { .. }
-            | Command::Resume { .. }
-            | Command::Block(_)
-            | Command::Unblock(_)
-            | Command::Moderate { .. }
-            | Command::Close { .. }
-            | Command::Sessions
-            | Command::Revoke(_) => Err(Refusal::Unavailable),
+            Command::Received { room, seq } => self.received(room, seq).await,
+            Command::History { room, after, before, limit } => {
+                let room = match room {
+                    Some(room) => room,
+                    None => RoomKey::Room(self.here()?.0),
+                };
+                self.may_read(&room)?;
+                let limit = limit.map_or(PAGE, |limit| usize::try_from(limit).unwrap_or(MAX_PAGE)).min(MAX_PAGE);
+                self.replay().put(Job::Page { room, page: Page { after, before, limit } })
+            }
+            Command::Search { room, text, before, limit } => {
+                self.may_read(&room)?;
+                let limit = limit.map_or(FOUND, |limit| usize::try_from(limit).unwrap_or(MOST_FOUND));
+                self.replay().put(Job::Search { room, text, before, limit: limit.clamp(1, MOST_FOUND) })
+            }
+            Command::Resume { room, epoch, seq } => {
+                let resume = Resume { epoch: Some(epoch), from: seq, seq, whole: true };
+                match room {
+                    RoomKey::Room(room) => self.enter(room, false, Some(resume)).await,
+                    RoomKey::Direct(_) => self.resume_direct(&room, resume).await,
+                }
+            }
+            Command::Block(user) => self.block(&user).await,
+            Command::Unblock(user) => self.unblock(&user).await,
+            Command::Moderate { room, action, user, seconds, reason } => {
+                self.moderate(&room, action, &user, seconds, reason.as_deref()).await
+            }
+            Command::Close { room, reason } => self.close_room(&room, reason.as_deref()).await,
+            Command::Sessions => self.sessions().await,
+            Command::Revoke(session) => self.revoke(&session).await,
             Command::Exit => {
-                self.lifetime = Lifetime::Session;
                 self.end(Closing::Exit, None).await;
                 Ok(())
             }
@@ -119,6 +139,7 @@ impl Seat {
     }
 
     /// Ends the session: it hears what was said up to now, then the refusal that ends it if there is one, then `why`.
+    /// After [`Closing::Exit`] its token is void, and a guest's name free, before it hears that.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, the session may be in some of its rooms still.
@@ -127,45 +148,127 @@ impl Seat {
         if let Some(refusal) = refusal {
             self.refuse(refusal, None);
         }
+        self.close();
+        Box::pin(self.connection.end(why == Closing::Exit)).await;
         self.outbox.close(why);
     }
 
-    async fn direct(&self, to: &str, body: Arc<str>, id: Option<MessageId>) -> Result<(), Refusal> {
-        let (name, (whom, inbox)) = {
-            let mut directory = self.hub.lock();
-            let name = directory.name(self.user).cloned().ok_or(Refusal::Over)?;
-            (name, directory.direct(to, &self.hub.limits, Instant::now())?)
+    /// Hears a room from the position that `joined` tells, if that is not now.
+    pub(super) async fn bring(&mut self, room: RoomKey, joined: oneshot::Receiver<Joined>) {
+        let Ok(Joined::Behind(resume)) = joined.await else { return };
+        let inbox = match &room {
+            RoomKey::Room(name) => self.inbox(Some(name)).ok(),
+            RoomKey::Direct(user) => self.hub().lock().direct(*user).map(|(inbox, _)| inbox),
         };
+        let session = self.session;
+        let brought = inbox.map(|inbox| self.replay().put(Job::Bring { room, inbox, session, resume }));
+        if let Some(Err(why)) = brought {
+            self.refuse(why, None);
+        }
+    }
+
+    pub(super) fn hub(&self) -> &Arc<Inner> {
+        self.connection.hub()
+    }
+
+    async fn say(&self, room: Option<RoomName>, body: Arc<str>, id: Option<MessageId>) -> Result<(), Refusal> {
+        let (name, inbox) = match room {
+            None => self.here()?,
+            Some(room) => {
+                let inbox = self.inbox(Some(&room))?;
+                (room, inbox)
+            }
+        };
+        let user = self.user();
+        if inbox.guarded.load(Ordering::Relaxed) && self.hub().lock().is_muted(user, &name, self.hub().now()) {
+            return Err(Refusal::Muted(name.to_string()));
+        }
+        let (session, reply) = (Some(self.session), self.outbox.clone());
+        let said = Said { user, session, name: None, to: None, body, id, reply, echo: false };
+        inbox.post(Input::Post(said)).await.map_err(|_| not_in(Some(&name)))
+    }
+
+    async fn direct(&self, to: &str, body: Arc<str>, id: Option<MessageId>) -> Result<(), Refusal> {
+        let (hub, user) = (self.hub(), self.user());
+        let nobody = || Refusal::NoUser(to.to_owned());
+        let nickname = Nickname::new(to).map_err(|_| nobody())?;
+        let found = hub.accounts.by_nickname(&nickname, hub.now()).await;
+        let whom = found.map_err(|error| refusal(error, &nickname))?.ok_or_else(nobody)?.id;
+        let known = hub.lock().user_rules(whom).cloned();
+        let (here, rules) = match known {
+            Some(rules) => (true, rules),
+            None => (false, hub.rules.user(whom).await.map_err(|_| Refusal::Unavailable)?),
+        };
+        if rules.blocked.iter().any(|(blocked, _)| *blocked == user) {
+            return Err(Refusal::Blocked(to.to_owned()));
+        }
+        let key = RoomKey::Direct(whom);
+        if !here {
+            let head = hub.history.head(&key).await.map_err(|_| Refusal::Unavailable)?;
+            if head.seq.saturating_sub(rules.delivered) >= hub.limits.offline_messages {
+                return Err(Refusal::Full);
+            }
+        }
         // Without an id the echo is the only word of its acceptance.
-        let echo = id.is_none() && whom != self.user;
+        let echo = id.is_none() && whom != user;
+        let name = Some(self.name().ok_or(Refusal::Over)?);
+        let to = Some(Arc::from(to));
         let reply = self.outbox.clone();
-        inbox.post(Input::Post(Said { user: self.user, name: Some(name), body, id, reply, echo })).await;
+        let mut input = Input::Post(Said { user, session: None, name, to, body, id, reply, echo });
+        loop {
+            let (inbox, start) = hub.lock().direct(whom).ok_or(Refusal::Over)?;
+            if let Some(start) = start {
+                hub.start(start);
+            }
+            match inbox.post(input).await {
+                Ok(()) => break,
+                // It was given up between the look and the word.
+                Err(back) => input = back,
+            }
+        }
+        hub.lock().rest(&key);
         Ok(())
     }
 
-    async fn enter(&mut self, room: RoomName, make: bool) -> Result<(), Refusal> {
-        if !make && self.rooms.iter().any(|(name, _)| *name == room) {
-            // Nobody else need hear it again.
-            let user = self.name().ok_or(Refusal::Over)?;
-            self.outbox.tell(&[Event::Joined { room, user }]);
+    async fn enter(&mut self, room: RoomName, make: bool, resume: Option<Resume>) -> Result<(), Refusal> {
+        if !make && let Ok(inbox) = self.inbox(Some(&room)) {
+            let Some(resume) = resume else {
+                // Nobody else need hear it again.
+                let user = self.name().ok_or(Refusal::Over)?;
+                self.outbox.tell(&[Event::Joined { room, user }]);
+                return Ok(());
+            };
+            let (done, joined) = oneshot::channel();
+            inbox.put(Input::Resume { session: self.session, resume, done });
+            self.bring(RoomKey::Room(room), joined).await;
             return Ok(());
         }
-        let (inbox, joined) = self.hub.lock().enter(self.user, self.session, &room, make, &self.hub.limits)?;
-        self.rooms.push((room, inbox));
-        let _ = joined.await;
+        let (hub, user, session) = (self.hub().clone(), self.user(), self.session);
+        let admin = self.is_admin();
+        let entry = Entry { user, session, room: &room, make, resume, admin };
+        let entering = hub.lock().enter(entry, &hub.limits, hub.now())?;
+        if let Some(start) = entering.start {
+            hub.start(start);
+        }
+        if entering.changed && hub.keep_room(&room).await.is_err() {
+            let _ = self.leave(Some(room)).await;
+            return Err(Refusal::Unavailable);
+        }
+        self.bring(RoomKey::Room(room), entering.joined).await;
         Ok(())
     }
 
     async fn switch(&mut self, room: RoomName, make: bool) -> Result<(), Refusal> {
-        self.hub.lock().check_room(self.user, &room, make, &self.hub.limits)?;
-        let here = self.rooms.iter().any(|(name, _)| *name == room);
-        if !here && !self.rooms.is_empty() {
+        let hub = self.hub().clone();
+        hub.lock().check_entry(self.user(), self.session, &room, make, self.is_admin(), &hub.limits, hub.now())?;
+        let here = self.inbox(Some(&room)).is_ok();
+        if !here && self.here().is_ok() {
             self.leave(None).await?;
         }
-        match self.enter(room, make).await {
-            Err(why) if self.rooms.is_empty() => {
+        match self.enter(room, make, None).await {
+            Err(why) if self.here().is_err() => {
                 // It vanished, or was made by somebody else, between the look and the step.
-                self.enter(RoomName::global(), false).await?;
+                self.enter(RoomName::global(), false, None).await?;
                 Err(why)
             }
             done => done,
@@ -173,36 +276,132 @@ impl Seat {
     }
 
     async fn leave(&mut self, room: Option<RoomName>) -> Result<(), Refusal> {
-        let at = match &room {
-            Some(room) => self.rooms.iter().position(|(name, _)| name == room),
-            None => self.rooms.len().checked_sub(1),
+        let room = match room {
+            Some(room) => room,
+            None => self.here()?.0,
         };
-        let (room, _) = self.rooms.remove(at.ok_or_else(|| not_in(room.as_ref()))?);
-        let left = self.hub.lock().leave(self.user, self.session, &room);
-        if let Some(left) = left {
-            let _ = left.await;
+        let left = self.hub().lock().leave(self.user(), self.session, &room);
+        self.hub().settle();
+        let _ = left.ok_or_else(|| not_in(Some(&room)))?.await;
+        Ok(())
+    }
+
+    async fn rename(&self, new: &Nickname) -> Result<(), Refusal> {
+        if is_reserved(new.as_str()) {
+            return Err(Refusal::Taken(new.to_string()));
+        }
+        let hub = self.hub();
+        let told = {
+            let _turn = hub.renaming.lock().await;
+            // To one's own name, too: it is taken, as it always was.
+            if self.name().as_ref() == Some(new) {
+                return Err(Refusal::Taken(new.to_string()));
+            }
+            let renamed = hub.accounts.rename(self.user(), new, hub.now()).await;
+            renamed.map_err(|error| refusal(error, new))?;
+            hub.lock().rename(self.user(), new)
+        };
+        for told in told {
+            let _ = told.await;
         }
         Ok(())
     }
 
-    fn inbox(&self, room: Option<&RoomName>) -> Result<&Inbox, Refusal> {
-        let found = match room {
-            Some(room) => self.rooms.iter().find(|(name, _)| name == room),
-            None => self.rooms.last(),
+    async fn received(&self, room: RoomKey, seq: u64) -> Result<(), Refusal> {
+        let session = self.session;
+        let inbox = match &room {
+            RoomKey::Room(name) => self.inbox(Some(name))?,
+            RoomKey::Direct(user) if *user == self.user() => {
+                let head = self.hub().history.head(&room).await.map_err(|_| Refusal::Unavailable)?;
+                let mut directory = self.hub().lock();
+                let delivered = seq.min(head.seq);
+                directory.change_user(*user, |rules| rules.delivered = rules.delivered.max(delivered));
+                // Nothing is started for it: what nobody follows needs no word.
+                match directory.direct_inbox(*user) {
+                    Some(inbox) => inbox,
+                    None => return Ok(()),
+                }
+            }
+            RoomKey::Direct(_) => return Err(Refusal::NotInRoom(room.to_string())),
         };
-        found.map(|(_, inbox)| &**inbox).ok_or_else(|| not_in(room))
+        let _ = inbox.post(Input::Received { session, seq }).await;
+        Ok(())
+    }
+
+    async fn resume_direct(&mut self, room: &RoomKey, resume: Resume) -> Result<(), Refusal> {
+        let RoomKey::Direct(user) = room else { return Err(Refusal::NotInRoom(room.to_string())) };
+        if *user != self.user() {
+            return Err(Refusal::NotInRoom(room.to_string()));
+        }
+        let hub = self.hub().clone();
+        let (start, joined) = hub.lock().resume_direct(*user, self.session, resume).ok_or(Refusal::Over)?;
+        if let Some(start) = start {
+            hub.start(start);
+        }
+        self.bring(room.clone(), joined).await;
+        Ok(())
+    }
+
+    /// Whether the session may read what was said in a room: what it could have heard.
+    fn may_read(&self, room: &RoomKey) -> Result<(), Refusal> {
+        match room {
+            RoomKey::Room(name) => self.inbox(Some(name)).map(drop),
+            RoomKey::Direct(user) if *user == self.user() => Ok(()),
+            RoomKey::Direct(_) => Err(Refusal::NotInRoom(room.to_string())),
+        }
+    }
+
+    fn replay(&mut self) -> &Replay {
+        let (hub, user) = (self.connection.hub(), self.connection.user().id);
+        let (outbox, pace) = (&self.outbox, &self.pace);
+        self.replay.get_or_insert_with(|| Replay::start(hub, user, outbox.clone(), pace.clone()))
+    }
+
+    async fn put(&self, room: Option<&RoomName>, input: Input) -> Result<(), Refusal> {
+        self.inbox(room)?.post(input).await.map_err(|_| not_in(room))
+    }
+
+    /// The room entered last.
+    fn here(&self) -> Result<(RoomName, Arc<Inbox>), Refusal> {
+        self.rooms().last().cloned().ok_or(Refusal::InNoRoom)
+    }
+
+    fn inbox(&self, room: Option<&RoomName>) -> Result<Arc<Inbox>, Refusal> {
+        let Some(room) = room else { return self.here().map(|(_, inbox)| inbox) };
+        let found = self.rooms().iter().find(|(name, _)| name == room).map(|(_, inbox)| inbox.clone());
+        found.ok_or_else(|| not_in(Some(room)))
+    }
+
+    fn rooms(&self) -> MutexGuard<'_, Vec<(RoomName, Arc<Inbox>)>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Is here no more; what the user keeps is kept.
+    fn close(&mut self) {
+        let (hub, user) = (self.hub().clone(), self.user());
+        let last = hub.lock().close(user, self.session);
+        hub.settle();
+        if let Some(rules) = last.filter(|rules| !rules.is_empty()) {
+            let kept = hub.clone();
+            let keep = async move {
+                if let Err(error) = kept.keep_user(user, Some(rules)).await {
+                    tracing::warn!(%user, %error, "how far direct messages came is not kept");
+                }
+            };
+            soon(&hub.tasks, keep);
+        }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.hub.lock().close(self.user, self.session, self.lifetime, Instant::now());
+        self.close();
     }
 }
 
 impl fmt::Debug for Seat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seat").field("user", &self.user).field("session", &self.session).finish_non_exhaustive()
+        f.debug_struct("Seat").field("user", &self.user()).field("session", &self.session).finish_non_exhaustive()
     }
 }
 
@@ -234,6 +433,13 @@ impl Heard {
 /// Hands the events themselves over.
 pub(super) struct EventSink(mpsc::Sender<Event>);
 
+impl EventSink {
+    /// By which those who have much to say see how much is taken.
+    pub(super) fn pace(&self) -> mpsc::Sender<Event> {
+        self.0.clone()
+    }
+}
+
 impl Sink for EventSink {
     fn encoding(&self) -> Encoding {
         Encoding::EVENTS
@@ -250,3 +456,9 @@ impl Sink for EventSink {
         Offered::All
     }
 }
+
+/// Messages that a history has when nobody says how many.
+const PAGE: usize = 100;
+/// Messages that a search finds when nobody says how many, and at most.
+const FOUND: usize = 20;
+const MOST_FOUND: usize = 100;

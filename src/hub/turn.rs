@@ -1,31 +1,41 @@
-//! A room's task: it takes all that waits, and gives every member all of it in one piece.
+//! A room's task: it takes all that waits, keeps what was said, and gives every member all of it in one piece.
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use tokio::time::{Instant, timeout_at};
+use tracing::warn;
 
-use super::inbox::{Inbox, Input, Said, SessionId};
+use super::Inner;
+use super::inbox::{Inbox, Input, Join, Joined, Resume, Said, SessionId};
+use super::keep::{Keeper, Known};
 use super::outbox::{Outbox, tell_all};
-use super::room::{Posted, RoomState};
+use super::receipts::{DirectReceipts, Progress, Receipts};
+use super::recent::Recent;
+use super::room::RoomState;
 use super::sink::{Batch, Encoding};
-use crate::message::{Event, RoomKey, Timestamp, UserId};
-use crate::name::RoomName;
+use crate::message::{Event, MessageId, Position, Post, Refusal, RoomKey, Timestamp, UserId};
+use crate::name::{Nickname, RoomName};
 
 /// One room at work.
 pub(super) struct Turns {
+    hub: Weak<Inner>,
+    keeper: Keeper,
     state: RoomState,
     inbox: Arc<Inbox>,
     members: Vec<Member>,
     /// Where each session stands in `members`.
     places: HashMap<SessionId, usize>,
     lanes: Vec<Lane>,
-    /// What the members have not been given yet.
+    /// What the members have not been given yet, and about how many bytes it is.
     open: Vec<Event>,
-    /// Events among them that one session must not hear.
+    size: usize,
+    /// Those of it that are not kept yet: nobody hears them before.
+    unkept: Vec<Unkept>,
+    /// Events among them that one session must not hear, rising.
     unheard: Vec<(usize, SessionId)>,
     /// Whether one of them must not wait.
     urgent: bool,
@@ -33,16 +43,41 @@ pub(super) struct Turns {
     until: Option<Instant>,
     /// What single sessions hear behind the batch.
     told: Vec<(Arc<Outbox>, Event)>,
+    recent: Recent,
+    receipts: Receipts,
+    directs: Arc<Mutex<DirectReceipts>>,
+    directs_due: Option<Instant>,
 }
 
 struct Member {
     session: SessionId,
     user: UserId,
     outbox: Arc<Outbox>,
+    /// Whom it does not hear.
+    blocked: Arc<[UserId]>,
     lane: usize,
     /// The first of the open events that is for this member.
     from: usize,
+    progress: Progress,
+    /// It is brought up to date by others, and hears nothing here until then.
+    behind: bool,
     gone: bool,
+}
+
+/// Something said that is not kept yet.
+struct Unkept {
+    /// Where it stands among the open events.
+    at: usize,
+    post: Arc<Post>,
+    said: Answer,
+}
+
+/// Who hears what became of something said.
+struct Answer {
+    id: Option<MessageId>,
+    to: Option<Arc<str>>,
+    reply: Arc<Outbox>,
+    echo: bool,
 }
 
 /// The open events in one encoding.
@@ -50,37 +85,51 @@ struct Lane {
     encoding: Encoding,
     members: usize,
     bytes: BytesMut,
-    ends: Vec<usize>,
 }
 
 impl Turns {
-    pub(super) fn new(state: RoomState, inbox: Arc<Inbox>) -> Self {
+    pub(super) fn new(
+        hub: Weak<Inner>,
+        keeper: Keeper,
+        head: Position,
+        inbox: Arc<Inbox>,
+        directs: Arc<Mutex<DirectReceipts>>,
+    ) -> Self {
         Self {
-            state,
+            hub,
+            state: RoomState::new(keeper.room().clone(), head),
+            keeper,
             inbox,
             members: Vec::new(),
             places: HashMap::new(),
             lanes: Vec::new(),
             open: Vec::new(),
+            size: 0,
+            unkept: Vec::new(),
             unheard: Vec::new(),
             urgent: false,
             until: None,
             told: Vec::new(),
+            recent: Recent::default(),
+            receipts: Receipts::default(),
+            directs,
+            directs_due: None,
         }
     }
 
-    /// Takes turns until the inbox is closed and empty.
-    pub(super) async fn run(mut self) {
+    /// Takes turns until the inbox is closed and empty; tells where what was said ends then.
+    pub(super) async fn run(mut self) -> u64 {
         let inbox = self.inbox.clone();
         let mut inputs = Vec::new();
         loop {
-            let taken = match self.until {
-                Some(until) => timeout_at(until, inbox.take(&mut inputs)).await,
+            let due = [self.until, self.receipts.due(), self.directs_due].into_iter().flatten().min();
+            let taken = match due {
+                Some(due) => timeout_at(due, inbox.take(&mut inputs)).await,
                 None => Ok(inbox.take(&mut inputs).await),
             };
             match taken {
                 Ok(true) => {
-                    self.turn(&mut inputs);
+                    self.turn(&mut inputs).await;
                     // What a burst left behind is not kept.
                     if inputs.capacity() > KEPT_INPUTS {
                         inputs = Vec::new();
@@ -88,52 +137,95 @@ impl Turns {
                     // Those who speak get their turn too; what they say meanwhile makes the next batch.
                     tokio::task::yield_now().await;
                 }
-                Ok(false) => return self.flush(),
-                Err(_) => self.flush(),
+                Ok(false) => {
+                    self.commit().await;
+                    return self.state.head().seq;
+                }
+                Err(_) => {}
             }
+            let now = Instant::now();
+            if self.until.is_some_and(|until| until <= now) {
+                self.commit().await;
+            }
+            self.tell_receipts(now);
         }
     }
 
-    fn turn(&mut self, inputs: &mut Vec<Input>) {
+    async fn turn(&mut self, inputs: &mut Vec<Input>) {
         let now = now();
         for input in inputs.drain(..) {
             match input {
-                Input::Join { session, user, name, outbox, done } => {
-                    self.join(session, user, name, outbox);
-                    let _ = done.send(());
+                Input::Join(join) => self.join(*join).await,
+                Input::Resume { session, resume, done } => {
+                    self.commit().await;
+                    let joined = match self.places.get(&session) {
+                        Some(place) => self.resume(*place, resume),
+                        None => Joined::Live,
+                    };
+                    let _ = done.send(joined);
                 }
                 Input::Leave { session, done } => {
                     // Whoever leaves of their own will has heard everything up to then.
                     if done.is_some() {
-                        self.flush();
+                        self.commit().await;
                     }
                     self.leave(session);
                     if let Some(done) = done {
                         let _ = done.send(());
                     }
                 }
-                Input::Rename { user, new, done } => {
-                    self.rename(user, &new);
+                Input::Expel { user, why, done } => {
+                    self.commit().await;
+                    let sessions = self.members.iter().filter(|member| member.user == user);
+                    for (session, outbox) in sessions.map(|m| (m.session, m.outbox.clone())).collect::<Vec<_>>() {
+                        self.leave(session);
+                        let left = self.open.last().filter(|event| matches!(event, Event::Left { .. })).cloned();
+                        let told = left.into_iter().chain([Event::System(why.clone())]);
+                        outbox.tell(&told.collect::<Vec<_>>());
+                    }
                     let _ = done.send(());
                 }
-                Input::Post(said) => self.post(said, now),
+                Input::Rename { user, new, done } => {
+                    self.rename(user, &new).await;
+                    let _ = done.send(());
+                }
+                Input::Blocked { user, blocked } => {
+                    self.commit().await;
+                    for member in self.members.iter_mut().filter(|member| member.user == user) {
+                        member.blocked = blocked.clone();
+                    }
+                }
+                Input::Post(said) => self.post(said, now).await,
                 Input::Typing { session, user } => {
                     if let (Some(room), Some(name)) = (self.room(), self.state.name(user)) {
                         let event = Event::Typing { room, user: name.clone() };
-                        self.unheard.push((self.open.len(), session));
+                        self.hide(session);
                         self.notice(event);
+                    }
+                }
+                Input::Received { session, seq } => {
+                    if let Some(place) = self.places.get(&session) {
+                        self.members[*place].progress.receive(seq);
+                        self.directs_due = self.directs_due.map(|_| Instant::now());
                     }
                 }
                 Input::Who(reply) => self.told.push((reply, Event::System(self.state.names().into()))),
             }
+            if self.open.len() >= BATCH_EVENTS || self.size >= BATCH_BYTES {
+                self.commit().await;
+            }
         }
         if self.urgent {
-            self.flush();
+            self.commit().await;
         }
         tell_all(&mut self.told);
     }
 
-    fn join(&mut self, session: SessionId, user: UserId, name: crate::name::Nickname, outbox: Arc<Outbox>) {
+    async fn join(&mut self, join: Join) {
+        let Join { session, user, name, outbox, blocked, resume, done } = join;
+        if resume.is_some() {
+            self.commit().await;
+        }
         let lane = self.lane(outbox.encoding());
         let first = self.state.join(user, name.clone());
         if let Some(room) = self.room() {
@@ -145,8 +237,59 @@ impl Turns {
             }
         }
         self.lanes[lane].members += 1;
-        self.places.insert(session, self.members.len());
-        self.members.push(Member { session, user, outbox, lane, from: self.open.len(), gone: false });
+        let place = self.members.len();
+        self.places.insert(session, place);
+        let (from, progress) = (self.open.len(), Progress::default());
+        self.members.push(Member { session, user, outbox, blocked, lane, from, progress, behind: false, gone: false });
+        let joined = match resume {
+            Some(resume) => self.resume(place, resume),
+            None => Joined::Live,
+        };
+        let _ = done.send(joined);
+    }
+
+    /// Brings a member up to date, if little enough is missing. Nothing is open but what is not for this member.
+    fn resume(&mut self, place: usize, resume: Resume) -> Joined {
+        let Position { epoch, seq: last } = self.state.head();
+        let key = self.state.key().clone();
+        let member = &mut self.members[place];
+        let Resume { epoch: claimed, from, seq, whole } = &resume;
+        let recovered = |from, recovered| Event::Recovered {
+            room: key.clone(),
+            epoch: epoch.clone(),
+            from,
+            to: last,
+            recovered,
+        };
+        member.behind = false;
+        member.from = self.open.len();
+        if claimed.as_ref().is_some_and(|claimed| *claimed != epoch) {
+            member.outbox.tell(&[recovered(0, false)]);
+            return Joined::Live;
+        }
+        if *seq > last {
+            if claimed.is_some() {
+                member.outbox.tell(&[recovered(*from, false)]);
+            }
+            return Joined::Live;
+        }
+        let Some(missed) = self.recent.after(*seq, last) else {
+            member.behind = true;
+            return Joined::Behind(resume);
+        };
+        let missed = missed.filter(|post| !member.blocked.contains(&post.record.user));
+        let mut events: Vec<_> = missed.map(|post| Event::Message(post.clone())).collect();
+        if let (RoomKey::Direct(_), false) = (&key, events.is_empty()) {
+            events.push(Event::Confirm { room: key.clone(), seq: last });
+        }
+        if claimed.is_some() {
+            events.push(recovered(*from, *whole));
+        }
+        if !events.is_empty() {
+            member.outbox.tell(&events);
+        }
+        member.progress.offer(last, &member.outbox);
+        Joined::Live
     }
 
     fn leave(&mut self, session: SessionId) {
@@ -161,12 +304,12 @@ impl Turns {
         }
     }
 
-    fn rename(&mut self, user: UserId, new: &crate::name::Nickname) {
+    async fn rename(&mut self, user: UserId, new: &Nickname) {
         let Some(old) = self.state.rename(user, new.clone()) else { return };
         let Some(room) = self.room() else { return };
         let event = Event::Renamed { room, old, new: new.clone() };
         // Whoever did it hears it at once, behind all that came before.
-        self.flush();
+        self.commit().await;
         for member in self.members.iter().filter(|member| member.user == user) {
             member.outbox.tell(std::slice::from_ref(&event));
             self.unheard.push((self.open.len(), member.session));
@@ -174,27 +317,122 @@ impl Turns {
         self.notice(event);
     }
 
-    fn post(&mut self, said: Said, now: Timestamp) {
-        let Said { user, name, body, id, reply, echo } = said;
-        let Some(name) = name.or_else(|| self.state.name(user).cloned()) else { return };
-        let event = match self.state.post(user, &name, body, id.clone(), now) {
-            Ok(Posted::New(post)) => {
-                let event = Event::Message(post.clone());
-                self.urgent = true;
-                self.add(event.clone());
-                if echo {
-                    self.told.push((reply.clone(), event));
-                }
-                id.map(|id| {
-                    let at = crate::message::Position { epoch: post.epoch.clone(), seq: post.record.seq };
-                    Event::Accepted { id, room: post.record.room.clone(), at }
-                })
-            }
-            Ok(Posted::Again(at)) => id.map(|id| Event::Accepted { id, room: self.state.key().clone(), at }),
-            Err(why) => Some(Event::Refused { why, id }),
+    async fn post(&mut self, said: Said, now: Timestamp) {
+        let Said { user, session, name, to, body, id, reply, echo } = said;
+        let name = match session {
+            Some(session) if !self.places.contains_key(&session) => None,
+            _ => name.or_else(|| self.state.name(user).cloned()),
         };
-        if let Some(event) = event {
-            self.told.push((reply, event));
+        let Some(name) = name else {
+            // Put out while it spoke.
+            let room = self.state.key().to_string();
+            return self.told.push((reply, Event::Refused { why: Refusal::NotInRoom(room), id }));
+        };
+        if let Some(id) = &id {
+            let known = match self.keeper.know(user, id, &body, now).await {
+                Known::Flying => {
+                    // The same id a moment ago, in this room: what became of it is known in a moment.
+                    self.commit().await;
+                    self.keeper.know(user, id, &body, now).await
+                }
+                known => known,
+            };
+            let event = match known {
+                Known::New => None,
+                Known::Again(at) => {
+                    Some(Event::Accepted { id: id.clone(), room: self.state.key().clone(), at })
+                }
+                Known::Other | Known::Flying => Some(Event::Refused { why: Refusal::IdReused, id: Some(id.clone()) }),
+                Known::Failed => Some(Event::Refused { why: Refusal::Unavailable, id: Some(id.clone()) }),
+            };
+            if let Some(event) = event {
+                return self.told.push((reply, event));
+            }
+        }
+        let post = self.state.post(user, &name, body, id.clone(), now);
+        for member in self.members.iter().filter(|member| member.blocked.contains(&user)) {
+            self.unheard.push((self.open.len(), member.session));
+        }
+        self.unkept.push(Unkept { at: self.open.len(), post: post.clone(), said: Answer { id, to, reply, echo } });
+        self.urgent = true;
+        let confirm = match self.state.key() {
+            RoomKey::Direct(_) => {
+                Some(Event::Confirm { room: self.state.key().clone(), seq: post.record.seq })
+            }
+            RoomKey::Room(_) => None,
+        };
+        self.add(Event::Message(post));
+        if let Some(confirm) = confirm {
+            self.add(confirm);
+        }
+    }
+
+    /// Keeps what was said, then gives every member what is open.
+    async fn commit(&mut self) {
+        if !self.unkept.is_empty() {
+            let unkept = mem::take(&mut self.unkept);
+            let records: Vec<_> = unkept.iter().map(|unkept| unkept.post.record.clone()).collect();
+            match self.keeper.append(&records).await {
+                Ok(()) => unkept.into_iter().for_each(|unkept| self.kept(unkept)),
+                Err((why, head)) => {
+                    warn!(room = %self.state.key(), %why, "what was said could not be kept");
+                    self.state.rewind(head);
+                    self.take_back(unkept);
+                }
+            }
+        }
+        self.flush();
+        tell_all(&mut self.told);
+    }
+
+    fn kept(&mut self, unkept: Unkept) {
+        let Unkept { post, said: Answer { id, to, reply, echo }, .. } = unkept;
+        if echo {
+            self.told.push((reply.clone(), Event::Message(post.clone())));
+        }
+        let record = &post.record;
+        if let Some(id) = id {
+            let at = Position { epoch: post.epoch.clone(), seq: record.seq };
+            self.told.push((reply, Event::Accepted { id: id.clone(), room: record.room.clone(), at }));
+            match (&record.room, to) {
+                (RoomKey::Direct(_), Some(to)) => {
+                    lock(&self.directs).follow(&post, to);
+                    self.directs_due = Some(Instant::now());
+                }
+                (RoomKey::Direct(_), None) => {}
+                (RoomKey::Room(_), _) => {
+                    let others = self.state.len().saturating_sub(1);
+                    self.receipts.follow(record.user, id, record.seq, others, Instant::now());
+                }
+            }
+        }
+        self.recent.push(post);
+    }
+
+    /// Takes what could not be kept out of what is open.
+    fn take_back(&mut self, unkept: Vec<Unkept>) {
+        let mut lost = unkept.iter().map(|unkept| unkept.at).peekable();
+        let mut places = Vec::with_capacity(self.open.len() + 1);
+        let mut open = Vec::new();
+        for (at, event) in mem::take(&mut self.open).into_iter().enumerate() {
+            places.push(open.len());
+            // A question whether something came goes with it.
+            if lost.next_if_eq(&at).is_none() && !matches!(event, Event::Confirm { .. }) {
+                open.push(event);
+            }
+        }
+        places.push(open.len());
+        self.open = open;
+        let lost: Vec<_> = unkept.iter().map(|unkept| unkept.at).collect();
+        self.unheard.retain(|(at, _)| !lost.contains(at));
+        for (at, _) in &mut self.unheard {
+            *at = places[*at];
+        }
+        for member in &mut self.members {
+            member.from = places[member.from];
+        }
+        for Unkept { said: Answer { id, reply, .. }, .. } in unkept {
+            self.told.push((reply, Event::Refused { why: Refusal::Unavailable, id }));
         }
     }
 
@@ -215,47 +453,64 @@ impl Turns {
     }
 
     fn add(&mut self, event: Event) {
-        let mut full = self.open.len() + 1 >= BATCH_EVENTS;
-        for lane in self.lanes.iter_mut().filter(|lane| lane.members > 0) {
-            if let Some(encoder) = lane.encoding.encoder() {
-                // One that had no members when the first of these events came has no bytes for them.
-                lane.ends.resize(self.open.len(), lane.bytes.len());
-                encoder.encode(&event, &mut lane.bytes);
-                lane.ends.push(lane.bytes.len());
-                full |= lane.bytes.len() >= BATCH_BYTES;
-            }
-        }
+        self.size += match &event {
+            Event::Message(post) => FRAME_BYTES + post.record.body.len(),
+            _ => FRAME_BYTES,
+        };
         self.open.push(event);
-        if full {
-            self.flush();
-        }
     }
 
-    /// Gives every member what is open.
+    /// Hides the next event from a session.
+    fn hide(&mut self, session: SessionId) {
+        self.unheard.push((self.open.len(), session));
+    }
+
+    /// Gives every member what is open; all of it is kept.
     fn flush(&mut self) {
-        (self.urgent, self.until) = (false, None);
+        (self.urgent, self.until, self.size) = (false, None, 0);
         if self.open.is_empty() {
             return;
         }
-        let count = self.open.len();
         let events: Arc<[Event]> = mem::take(&mut self.open).into();
         let unheard = mem::take(&mut self.unheard);
-        let mut batches = Vec::with_capacity(self.lanes.len());
-        for lane in &mut self.lanes {
-            lane.ends.resize(count, lane.bytes.len());
-            let bytes = lane.bytes.split().freeze();
-            batches.push(Batch::new(bytes, lane.ends.as_slice().into(), events.clone()));
-            lane.ends.clear();
-        }
+        let batches: Vec<_> = self.lanes.iter_mut().map(|lane| lane.batch(&events)).collect();
+        let followed = !self.receipts.is_empty() || self.directs_due.is_some();
+        let last = self.state.head().seq;
         for member in self.members.iter_mut().filter(|member| !member.gone) {
-            let batch = &batches[member.lane];
             let from = mem::take(&mut member.from);
+            if member.behind {
+                continue;
+            }
+            let batch = &batches[member.lane];
             let holes = unheard.iter().filter(|(_, session)| *session == member.session).map(|(at, _)| *at);
             member.gone = !if from == 0 && unheard.is_empty() {
                 offer(&member.outbox, batch)
             } else {
                 offer_around(&member.outbox, batch, from, holes)
             };
+            if followed {
+                member.progress.offer(last, &member.outbox);
+            }
+        }
+    }
+
+    /// Tells authors how far their messages came.
+    fn tell_receipts(&mut self, now: Instant) {
+        let events = if self.receipts.due().is_some_and(|due| due <= now) {
+            let Some(room) = self.room() else { return };
+            let members = self.members.iter_mut().filter(|member| !member.behind);
+            self.receipts.tick(&room, members.map(|m| (m.user, &mut m.progress, &*m.outbox)), now)
+        } else if self.directs_due.is_some_and(|due| due <= now) {
+            let mut directs = lock(&self.directs);
+            let sessions = self.members.iter_mut().filter(|member| !member.behind);
+            let events = directs.tick(sessions.map(|m| (&mut m.progress, &*m.outbox)), now);
+            self.directs_due = directs.due(!self.members.is_empty(), now);
+            events
+        } else {
+            return;
+        };
+        if let Some(hub) = self.hub.upgrade().filter(|_| !events.is_empty()) {
+            hub.tell(&events);
         }
     }
 
@@ -263,8 +518,22 @@ impl Turns {
         if let Some(lane) = self.lanes.iter().position(|lane| lane.encoding == encoding) {
             return lane;
         }
-        self.lanes.push(Lane { encoding, members: 0, bytes: BytesMut::new(), ends: Vec::new() });
+        self.lanes.push(Lane { encoding, members: 0, bytes: BytesMut::new() });
         self.lanes.len() - 1
+    }
+}
+
+impl Lane {
+    /// The events in this encoding, for all of its members.
+    fn batch(&mut self, events: &Arc<[Event]>) -> Batch {
+        let mut ends = Vec::with_capacity(events.len());
+        for event in events.iter() {
+            if let Some(encoder) = self.encoding.encoder().filter(|_| self.members > 0) {
+                encoder.encode(event, &mut self.bytes);
+            }
+            ends.push(self.bytes.len());
+        }
+        Batch::new(self.bytes.split().freeze(), ends.into(), events.clone())
     }
 }
 
@@ -285,7 +554,11 @@ fn offer_around(outbox: &Outbox, batch: &Batch, from: usize, holes: impl Iterato
     offer(outbox, &batch.slice(start, batch.len()))
 }
 
-fn now() -> Timestamp {
+fn lock(directs: &Mutex<DirectReceipts>) -> std::sync::MutexGuard<'_, DirectReceipts> {
+    directs.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
@@ -296,5 +569,7 @@ const NOTICE_WAIT: Duration = Duration::from_millis(250);
 const BATCH_BYTES: usize = 64 * 1024;
 /// Events from which on it does, well below what a member may have waiting.
 const BATCH_EVENTS: usize = 256;
+/// Bytes of a frame beside its text, about.
+const FRAME_BYTES: usize = 64;
 /// Capacity for inputs that a room keeps between turns.
 const KEPT_INPUTS: usize = 256;

@@ -1,0 +1,93 @@
+//! Between a room and the history: what was said is kept once, whatever happens.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::message::{MessageId, Position, Record, RoomKey, Timestamp, UserId};
+use crate::store::{HistoryStore, StoreError};
+
+/// Ids on their way into the history, in any room.
+pub(super) type Flying = Mutex<HashMap<(UserId, MessageId), RoomKey>>;
+
+/// One room's way into the history.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    room: RoomKey,
+    history: Arc<dyn HistoryStore>,
+    flying: Arc<Flying>,
+}
+
+/// What is known of an id.
+#[derive(Debug)]
+pub(super) enum Known {
+    /// Nothing: whoever asked has it now, until it is appended.
+    New,
+    /// The same was said there.
+    Again(Position),
+    /// It is or was used for something else.
+    Other,
+    /// It is on its way, in this room.
+    Flying,
+    /// The history does not answer.
+    Failed,
+}
+
+impl Keeper {
+    pub(super) fn new(room: RoomKey, history: Arc<dyn HistoryStore>, flying: Arc<Flying>) -> Self {
+        Self { room, history, flying }
+    }
+
+    pub(super) fn room(&self) -> &RoomKey {
+        &self.room
+    }
+
+    /// What is known of an id, whose message is appended next if it is new.
+    pub(super) async fn know(&self, user: UserId, id: &MessageId, body: &str, now: Timestamp) -> Known {
+        let key = (user, id.clone());
+        match self.flying().get(&key) {
+            Some(room) if *room == self.room => return Known::Flying,
+            Some(_) => return Known::Other,
+            None => {}
+        }
+        self.flying().insert(key.clone(), self.room.clone());
+        let known = match self.history.find(user, id, now).await {
+            Ok(None) => return Known::New,
+            Ok(Some(known)) if known.is(&self.room, body) => match self.history.head(&self.room).await {
+                Ok(head) => Known::Again(Position { epoch: head.epoch, seq: known.seq }),
+                Err(_) => Known::Failed,
+            },
+            Ok(Some(_)) => Known::Other,
+            Err(_) => Known::Failed,
+        };
+        self.flying().remove(&key);
+        known
+    }
+
+    /// Appends; on an error tells where the room ends instead.
+    pub(super) async fn append(&self, records: &[Record]) -> Result<(), (StoreError, Position)> {
+        let done = self.history.append(records).await;
+        if records.iter().any(|record| record.id.is_some()) {
+            let mut flying = self.flying();
+            for record in records {
+                if let Some(id) = &record.id {
+                    flying.remove(&(record.user, id.clone()));
+                }
+            }
+        }
+        match done {
+            Ok(()) => Ok(()),
+            Err(why) => Err((why, self.head().await)),
+        }
+    }
+
+    /// Where the room ends.
+    pub(super) async fn head(&self) -> Position {
+        // When even that cannot be told, nothing can be appended: the store will say so, and be asked again.
+        let unknown = |_| Position { epoch: crate::message::Epoch::random(), seq: 0 };
+        self.history.head(&self.room).await.unwrap_or_else(unknown)
+    }
+
+    fn flying(&self) -> MutexGuard<'_, HashMap<(UserId, MessageId), RoomKey>> {
+        self.flying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

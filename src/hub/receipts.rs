@@ -1,0 +1,201 @@
+//! How far messages came: what their authors hear of it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::outbox::Outbox;
+use crate::message::{Delivery, Event, MessageId, Post, UserId};
+use crate::name::RoomName;
+
+/// How far one member is with a room's messages, by seq.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// The last that was offered.
+    offered: u64,
+    /// The last that is known to be written.
+    sent: u64,
+    /// The last that the member's program is known to have taken.
+    received: u64,
+    /// One that was offered, and the mark in the outbox behind it.
+    waiting: Option<(u64, u64)>,
+}
+
+impl Progress {
+    /// Notes that everything up to `seq` was offered.
+    pub(super) fn offer(&mut self, seq: u64, outbox: &Outbox) {
+        self.offered = self.offered.max(seq);
+        if self.waiting.is_none() {
+            self.waiting = Some((self.offered, outbox.mark()));
+        }
+        self.look(outbox);
+    }
+
+    /// Notes that the member's program took everything up to `seq`; nobody takes what was not offered.
+    pub(super) fn receive(&mut self, seq: u64) {
+        self.received = self.received.max(seq.min(self.offered));
+        self.sent = self.sent.max(self.received);
+    }
+
+    /// Looks what was written meanwhile.
+    fn look(&mut self, outbox: &Outbox) {
+        while let Some((seq, mark)) = self.waiting
+            && outbox.passed(mark)
+        {
+            self.sent = self.sent.max(seq);
+            self.waiting = (self.sent < self.offered).then(|| (self.offered, outbox.mark()));
+        }
+    }
+}
+
+/// The messages of a room that somebody wants to hear of.
+#[derive(Debug, Default)]
+pub(super) struct Receipts {
+    /// The last message of each author, and with it those before.
+    authors: HashMap<UserId, Author>,
+    due: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Author {
+    id: MessageId,
+    seq: u64,
+    members: usize,
+    told: Option<(usize, usize)>,
+    until: Instant,
+}
+
+impl Receipts {
+    /// Whether anybody wants to hear anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.authors.is_empty()
+    }
+
+    /// When to look next.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Follows an author's message, which goes to so many members.
+    pub(super) fn follow(&mut self, author: UserId, id: MessageId, seq: u64, members: usize, now: Instant) {
+        self.authors.insert(author, Author { id, seq, members, told: None, until: now + FOLLOWED });
+        self.due.get_or_insert(now + INTERVAL);
+    }
+
+    /// What the authors are to hear now, given every member's user and progress.
+    pub(super) fn tick<'a>(
+        &mut self,
+        room: &RoomName,
+        members: impl Iterator<Item = (UserId, &'a mut Progress, &'a Outbox)>,
+        now: Instant,
+    ) -> Vec<(UserId, Event)> {
+        let mut users: HashMap<UserId, (u64, u64)> = HashMap::new();
+        for (user, progress, outbox) in members {
+            progress.look(outbox);
+            let furthest = users.entry(user).or_default();
+            *furthest = (furthest.0.max(progress.sent), furthest.1.max(progress.received));
+        }
+        let mut events = Vec::new();
+        self.authors.retain(|author, last| {
+            let others = || users.iter().filter(|(user, _)| *user != author);
+            let sent = others().filter(|(_, (sent, _))| *sent >= last.seq).count();
+            let delivered = others().filter(|(_, (_, received))| *received >= last.seq).count();
+            // Whoever left meanwhile had it all the same.
+            let before = last.told.unwrap_or_default();
+            let (sent, delivered) = (sent.max(before.0).min(last.members), delivered.max(before.1).min(last.members));
+            let over = now >= last.until || delivered == last.members;
+            if last.told != Some((sent, delivered)) || over {
+                last.told = Some((sent, delivered));
+                let (id, room) = (last.id.clone(), room.clone());
+                let members = last.members;
+                events.push((*author, Event::Receipt { id, room, seq: last.seq, sent, delivered, members }));
+            }
+            !over
+        });
+        self.due = (!self.authors.is_empty()).then(|| now + INTERVAL);
+        events
+    }
+}
+
+/// Direct messages to one user whose authors want to hear of them. They outlive the room's task: the user may be away.
+#[derive(Debug, Default)]
+pub(super) struct DirectReceipts {
+    followed: VecDeque<Direct>,
+}
+
+#[derive(Debug)]
+struct Direct {
+    author: UserId,
+    id: MessageId,
+    to: Arc<str>,
+    seq: u64,
+    /// When it was sent, if it was.
+    sent: Option<Instant>,
+}
+
+impl DirectReceipts {
+    /// Follows a message. Beyond [`MOST_FOLLOWED`] the oldest is not followed any more.
+    pub(super) fn follow(&mut self, post: &Post, to: Arc<str>) {
+        let Some(id) = post.record.id.clone() else { return };
+        if self.followed.len() >= MOST_FOLLOWED {
+            self.followed.pop_front();
+        }
+        self.followed.push_back(Direct { author: post.record.user, id, to, seq: post.record.seq, sent: None });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.followed.is_empty()
+    }
+
+    /// Whether to look again, because something was sent and may be confirmed, or was offered and may be sent.
+    pub(super) fn due(&self, anybody: bool, now: Instant) -> Option<Instant> {
+        (anybody && !self.followed.is_empty()).then(|| now + INTERVAL)
+    }
+
+    /// What the authors are to hear now, given the progress of the user's sessions.
+    pub(super) fn tick<'a>(
+        &mut self,
+        sessions: impl Iterator<Item = (&'a mut Progress, &'a Outbox)>,
+        now: Instant,
+    ) -> Vec<(UserId, Event)> {
+        let (mut sent, mut received) = (0, 0);
+        for (progress, outbox) in sessions {
+            progress.look(outbox);
+            (sent, received) = (sent.max(progress.sent), received.max(progress.received));
+        }
+        let mut events = Vec::new();
+        self.followed.retain_mut(|direct| {
+            let state = match direct.sent {
+                _ if direct.seq <= received => Delivery::Delivered,
+                None if direct.seq <= sent => Delivery::Sent,
+                None => return true,
+                Some(at) => return now < at + FOLLOWED,
+            };
+            events.push((direct.author, direct.told(state, None)));
+            direct.sent = Some(now);
+            state == Delivery::Sent
+        });
+        events
+    }
+
+    /// What the authors are to hear when the user is gone for good.
+    pub(super) fn fail(&mut self) -> Vec<(UserId, Event)> {
+        let unsent = self.followed.drain(..).filter(|direct| direct.sent.is_none());
+        unsent.map(|direct| (direct.author, direct.told(Delivery::Failed, Some("gone")))).collect()
+    }
+}
+
+impl Direct {
+    fn told(&self, state: Delivery, reason: Option<&'static str>) -> Event {
+        Event::DirectReceipt { id: self.id.clone(), to: self.to.clone(), state, reason }
+    }
+}
+
+/// How often an author hears of a message at most.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// How long a message is followed after it was said, or a direct one after it was sent.
+const FOLLOWED: Duration = Duration::from_secs(10);
+/// Direct messages to one user that are followed at a time.
+const MOST_FOLLOWED: usize = 1024;

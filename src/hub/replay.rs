@@ -1,0 +1,201 @@
+//! What a session hears of the past: paced by what it takes, beside what is said now.
+
+use std::sync::{Arc, Weak};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::warn;
+
+use super::Inner;
+use super::inbox::{Inbox, Input, Joined, Resume, SessionId};
+use super::outbox::Outbox;
+use crate::message::{Event, Post, Record, Refusal, RoomKey, UserId};
+use crate::store::{HistoryStore, MAX_PAGE, Page, StoreError};
+
+/// Reads the history for one session, one thing after the other. Dropping it stops it.
+#[derive(Debug)]
+pub(super) struct Replay {
+    jobs: mpsc::Sender<Job>,
+    _stop: DropGuard,
+}
+
+/// One thing that a session wants to hear.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Kept messages.
+    Page { room: RoomKey, page: Page },
+    /// Those that hold a text.
+    Search { room: RoomKey, text: String, before: Option<u64>, limit: usize },
+    /// Everything up to what is said now; then the room itself goes on.
+    Bring { room: RoomKey, inbox: Arc<Inbox>, session: SessionId, resume: Resume },
+}
+
+struct Reader {
+    hub: Weak<Inner>,
+    history: Arc<dyn HistoryStore>,
+    user: UserId,
+    outbox: Arc<Outbox>,
+    pace: Option<mpsc::Sender<Event>>,
+}
+
+impl Replay {
+    pub(super) fn start(
+        hub: &Arc<Inner>,
+        user: UserId,
+        outbox: Arc<Outbox>,
+        pace: Option<mpsc::Sender<Event>>,
+    ) -> Self {
+        let (jobs, mut waiting) = mpsc::channel(MOST_JOBS);
+        let stopped = CancellationToken::new();
+        let stop = stopped.clone().drop_guard();
+        let reader = Reader { hub: Arc::downgrade(hub), history: hub.history.clone(), user, outbox, pace };
+        hub.tasks.spawn(async move {
+            let work = async {
+                while let Some(job) = waiting.recv().await {
+                    if let Err(error) = reader.work(job).await {
+                        warn!(%user, %error, "the history does not answer");
+                        reader.outbox.tell(&[Event::Refused { why: Refusal::Unavailable, id: None }]);
+                    }
+                }
+            };
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = reader.outbox.ended() => {}
+                () = work => {}
+            }
+        });
+        Self { jobs, _stop: stop }
+    }
+
+    /// Puts a job behind those that wait, unless too many do.
+    pub(super) fn put(&self, job: Job) -> Result<(), Refusal> {
+        self.jobs.try_send(job).map_err(|_| Refusal::Busy)
+    }
+}
+
+impl Reader {
+    async fn work(&self, job: Job) -> Result<(), StoreError> {
+        match job {
+            Job::Page { room, page } => self.page(room, page).await,
+            Job::Search { room, text, before, limit } => self.search(room, text, before, limit).await,
+            Job::Bring { room, inbox, session, resume } => self.bring(room, &inbox, session, resume).await,
+        }
+    }
+
+    async fn page(&self, room: RoomKey, page: Page) -> Result<(), StoreError> {
+        let epoch = self.history.head(&room).await?.epoch;
+        let records = self.history.page(&room, &page).await?;
+        let posts = records.into_iter().map(|record| Event::Message(Arc::new(Post { epoch: epoch.clone(), record })));
+        self.say(posts.collect()).await;
+        Ok(())
+    }
+
+    async fn search(&self, room: RoomKey, text: String, before: Option<u64>, limit: usize) -> Result<(), StoreError> {
+        let epoch = self.history.head(&room).await?.epoch;
+        let wanted = text.to_lowercase();
+        let (mut found, mut bytes, mut scanned, mut before) = (Vec::new(), 0, 0, before);
+        let before = loop {
+            let records = self.history.page(&room, &Page { after: None, before, limit: MAX_PAGE }).await?;
+            let Some(oldest) = records.first().map(|record| record.seq) else { break None };
+            let mut full = None;
+            for record in records.iter().rev().filter(|record| record.body.to_lowercase().contains(&wanted)) {
+                bytes += record.body.len();
+                found.push(record.clone());
+                if found.len() >= limit || bytes >= FOUND_BYTES {
+                    full = Some(record.seq);
+                    break;
+                }
+            }
+            scanned += records.len();
+            match full {
+                Some(seq) => break Some(seq),
+                None if scanned >= MOST_SCANNED => break Some(oldest),
+                None => before = Some(oldest),
+            }
+        };
+        let found = Event::Found { room, text: text.into(), epoch, records: found.into(), before };
+        self.say(vec![found]).await;
+        Ok(())
+    }
+
+    /// Brings a session nearer to what is said now, until the room can do the rest.
+    async fn bring(
+        &self,
+        room: RoomKey,
+        inbox: &Inbox,
+        session: SessionId,
+        mut resume: Resume,
+    ) -> Result<(), StoreError> {
+        loop {
+            let epoch = self.history.head(&room).await?.epoch;
+            let page = Page { after: Some(resume.seq), before: None, limit: PAGE };
+            let records = self.history.page(&room, &page).await?;
+            let mut events = Vec::with_capacity(records.len());
+            for record in records {
+                if record.prev != resume.seq {
+                    events.push(Event::Gap { room: room.clone(), from: resume.seq, to: record.prev });
+                    resume.whole = false;
+                }
+                resume.seq = record.seq;
+                if !self.is_blocked(&record) {
+                    events.push(Event::Message(Arc::new(Post { epoch: epoch.clone(), record })));
+                }
+            }
+            if events.is_empty() {
+                // All that was behind it is gone.
+                let head = self.history.head(&room).await?.seq;
+                if head > resume.seq {
+                    events.push(Event::Gap { room: room.clone(), from: resume.seq, to: head });
+                    (resume.seq, resume.whole) = (head, false);
+                }
+            }
+            if let (RoomKey::Direct(_), false) = (&room, events.is_empty()) {
+                events.push(Event::Confirm { room: room.clone(), seq: resume.seq });
+            }
+            self.say(events).await;
+            let (done, joined) = oneshot::channel();
+            inbox.put(Input::Resume { session, resume, done });
+            match joined.await {
+                Ok(Joined::Behind(further)) => resume = further,
+                Ok(Joined::Live) | Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    fn is_blocked(&self, record: &Record) -> bool {
+        let Some(hub) = self.hub.upgrade() else { return false };
+        let directory = hub.lock();
+        directory.user_rules(self.user).is_some_and(|rules| rules.blocked.iter().any(|(user, _)| *user == record.user))
+    }
+
+    /// Tells the session, a little at a time, as it takes it.
+    async fn say(&self, events: Vec<Event>) {
+        let mut events = events.into_iter().peekable();
+        while events.peek().is_some() {
+            let (mut piece, mut bytes) = (Vec::new(), 0);
+            while let Some(event) = events.next_if(|_| piece.len() < PIECE && bytes < PIECE_BYTES) {
+                if let Event::Message(post) = &event {
+                    bytes += post.record.body.len();
+                }
+                piece.push(event);
+            }
+            self.outbox.drained().await;
+            if let Some(pace) = &self.pace {
+                // Only to wait for so much room; others may take it still, as they may in a socket's queue.
+                let _ = pace.reserve_many(piece.len().min(pace.max_capacity())).await;
+            }
+            self.outbox.tell(&piece);
+        }
+    }
+}
+
+/// Things that a session may want to hear at a time.
+const MOST_JOBS: usize = 32;
+/// Records that are read at once to bring a session nearer.
+const PAGE: usize = 256;
+/// Events and bytes that a session is told at once: well within what may wait for it.
+const PIECE: usize = 64;
+const PIECE_BYTES: usize = 128 * 1024;
+/// Records that one search looks at, and bytes that it finds at most.
+const MOST_SCANNED: usize = 20_000;
+const FOUND_BYTES: usize = 256 * 1024;
