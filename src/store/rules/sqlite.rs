@@ -36,11 +36,7 @@ impl SqliteRules {
     /// cannot be opened or made.
     pub fn open(dir: &Path, limits: &Limits) -> Result<Self, StoreError> {
         let database = Database::open(dir, &SPEC)?;
-        let mut turns =
-            Turns { held: Held::default(), of_rooms: Bounds::of_rooms(limits), of_users: Bounds::of_users(limits) };
-        each(database.connection(), ALL, |key, rules| {
-            turns.held.set(&key, Some(rules.entries()));
-        })?;
+        let mut turns = Turns::load(database.connection(), limits)?;
         let turn = move |database: &mut Database, jobs| turns.turn(database, jobs);
         let writer = Writer::start(database, limits.store_queue, turn)?;
         Ok(Self { readers: Readers::new(dir, &SPEC), writer })
@@ -116,7 +112,7 @@ enum Change {
 }
 
 /// How many entries there are of each.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Held {
     entries: HashMap<RoomKey, usize>,
     rooms: usize,
@@ -144,6 +140,14 @@ struct Turns {
 }
 
 impl Turns {
+    fn load(connection: &Connection, limits: &Limits) -> Result<Self, StoreError> {
+        let mut held = Held::default();
+        each(connection, ALL, |key, rules| {
+            held.set(&key, Some(rules.entries()));
+        })?;
+        Ok(Self { held, of_rooms: Bounds::of_rooms(limits), of_users: Bounds::of_users(limits) })
+    }
+
     /// Everything that waits, in one transaction.
     fn turn(&mut self, database: &mut Database, jobs: Vec<Job>) {
         let mut outcomes = Vec::with_capacity(jobs.len());
@@ -235,8 +239,37 @@ const PUT: &str = "INSERT INTO rules (key, value, checksum) VALUES (?1, ?2, ?3)
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
     use crate::store::rules::Mute;
+
+    #[test]
+    fn what_a_failed_transaction_would_have_changed_counts_as_it_did() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = Database::open(dir.path(), &SPEC).unwrap();
+        database.connection().pragma_update(None, "max_page_count", 10).unwrap();
+        let mut turns = Turns::load(database.connection(), &Limits::default()).unwrap();
+        let mut turn = |turns: &mut Turns, changes: Vec<Change>| -> Vec<bool> {
+            let (jobs, answers): (Vec<_>, Vec<_>) = changes.into_iter().map(job).unzip();
+            turns.turn(&mut database, jobs);
+            answers.into_iter().map(|mut answer| answer.try_recv().unwrap().is_ok()).collect()
+        };
+        let user = RoomKey::Direct(UserId::random());
+        let kept = row::of_user(&user, &UserRules { delivered: 1, ..UserRules::default() }).unwrap();
+        let kept = Change::Keep { key: user.clone(), entries: 0, row: kept };
+        assert_eq!(turn(&mut turns, vec![keep("a", &small()), keep("b", &mutes(3)), kept]), [true; 3]);
+        let before = turns.held.clone();
+        let changes = vec![
+            keep("a", &mutes(2)),
+            Change::Forget(vec![key("a"), user, key("b")]),
+            keep("a", &mutes(1)),
+            keep("c", &small()),
+            keep("huge", &mutes(1000)),
+        ];
+        assert_eq!(turn(&mut turns, changes), [false; 5], "all or nothing");
+        assert_eq!(turns.held, before);
+    }
 
     #[tokio::test]
     async fn a_full_disk_refuses_rules_keeps_and_counts_what_was_there_and_lets_reads_go_on() {
@@ -245,10 +278,7 @@ mod tests {
         let open = || SqliteRules::open(dir.path(), &limits).unwrap();
         let store = open();
         let pages = |count: u32| move |d: &Database| d.connection().pragma_update(None, "max_page_count", count);
-        let room = |name: &str| RoomName::new(name).unwrap();
-        let mute = || Mute { user: UserId::random(), name: "ann".into(), until: None };
-        let large = RoomRules { mutes: std::iter::repeat_with(mute).take(1000).collect(), ..RoomRules::default() };
-        let small = RoomRules { closed: true, ..RoomRules::default() };
+        let (small, large) = (small(), mutes(1000));
         store.keep_room(&room("a"), &small).await.unwrap();
         store.writer.look(pages(10)).await.unwrap();
         for name in ["a", "b", "c", "d"] {
@@ -265,5 +295,32 @@ mod tests {
         drop(store);
         let names: Vec<_> = open().rooms().await.unwrap().into_iter().map(|(room, _)| room).collect();
         assert_eq!(names, [room("a"), room("b"), room("c")]);
+    }
+
+    fn job(change: Change) -> (Job, oneshot::Receiver<Result<(), StoreError>>) {
+        let (reply, answer) = oneshot::channel();
+        (Job { change, reply }, answer)
+    }
+
+    fn keep(name: &str, rules: &RoomRules) -> Change {
+        let key = key(name);
+        Change::Keep { row: row::of_room(&key, rules).unwrap(), key, entries: rules.entries() }
+    }
+
+    fn key(name: &str) -> RoomKey {
+        RoomKey::Room(room(name))
+    }
+
+    fn room(name: &str) -> RoomName {
+        RoomName::new(name).unwrap()
+    }
+
+    fn small() -> RoomRules {
+        RoomRules { closed: true, ..RoomRules::default() }
+    }
+
+    fn mutes(count: usize) -> RoomRules {
+        let mute = || Mute { user: UserId::random(), name: "ann".into(), until: None };
+        RoomRules { mutes: std::iter::repeat_with(mute).take(count).collect(), ..RoomRules::default() }
     }
 }
