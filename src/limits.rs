@@ -68,6 +68,8 @@ pub struct Limits {
     /// Sessions of one user. 64. One more ends the one without a connection that would end first; without such, it is
     /// refused.
     pub sessions_per_user: usize,
+    /// Direct messages that wait for a user who is away. 1,024, as for one who does not read. One more is refused.
+    pub offline_messages: u64,
     /// Rooms in a hub. 10,000. One more is refused.
     pub rooms: usize,
     /// Rooms that one user may have made, and that one session may be in. 20. One more is refused.
@@ -119,6 +121,7 @@ impl Default for Limits {
             history_total: 256 * 1024 * 1024,
             history_ids: 1 << 22,
             sessions_per_user: 64,
+            offline_messages: 1024,
             rooms: 10_000,
             rooms_per_user: 20,
             rules_per_room: 1000,

@@ -181,8 +181,8 @@ impl Directory {
         self.users.contains_key(&user)
     }
 
-    /// The addresses that a user's sessions come from.
-    pub(super) fn addresses(&self, user: UserId) -> Option<IpAddr> {
+    /// Where a user comes from.
+    pub(super) fn address(&self, user: UserId) -> Option<IpAddr> {
         self.users.get(&user)?.sessions.iter().find_map(|place| place.from)
     }
 
@@ -254,7 +254,7 @@ impl Directory {
     }
 
     /// Whether there is such a room, made now if `make` and there is not.
-    pub(super) fn check_room(&self, user: UserId, room: &RoomName, make: bool, limits: &Limits) -> Result<(), Refusal> {
+    fn check_room(&self, user: UserId, room: &RoomName, make: bool, limits: &Limits) -> Result<(), Refusal> {
         let exists = room.as_str() == GLOBAL || self.rooms.contains_key(&RoomKey::Room(room.clone()));
         match (exists, make) {
             (true, true) => Err(Refusal::RoomExists(room.to_string())),
@@ -265,6 +265,14 @@ impl Directory {
             (false, true) if self.named() >= limits.rooms => Err(Refusal::Full),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a session could enter a room just now.
+    pub(super) fn check_entry(&self, entry: &Entry<'_>, limits: &Limits, now: Timestamp) -> Result<(), Refusal> {
+        self.check_room(entry.user, entry.room, entry.make, limits)?;
+        let present = self.users.get(&entry.user).filter(|_| !self.stopped).ok_or(Refusal::Over)?;
+        let place = present.sessions.iter().find(|place| place.id == entry.session).ok_or(Refusal::Over)?;
+        self.admit(entry, place.from, present.account, now)
     }
 
     /// Whether a user may enter a room that there is.
@@ -285,13 +293,12 @@ impl Directory {
 
     /// Lets a session into a room.
     pub(super) fn enter(&mut self, entry: Entry<'_>, limits: &Limits, now: Timestamp) -> Result<Entering, Refusal> {
-        self.check_room(entry.user, entry.room, entry.make, limits)?;
-        let present = self.users.get(&entry.user).filter(|_| !self.stopped).ok_or(Refusal::Over)?;
+        self.check_entry(&entry, limits, now)?;
+        let present = self.users.get(&entry.user).ok_or(Refusal::Over)?;
         let place = present.sessions.iter().find(|place| place.id == entry.session).ok_or(Refusal::Over)?;
         if lock(&place.rooms).len() >= limits.rooms_per_user {
             return Err(Refusal::TooManyRooms(limits.rooms_per_user));
         }
-        self.admit(&entry, place.from, present.account, now)?;
         let key = RoomKey::Room(entry.room.clone());
         let room = self.rooms.entry(key.clone()).or_default();
         let mut changed = mem::take(&mut room.rules.closed);
@@ -385,6 +392,11 @@ impl Directory {
             }
         }
         Some((inbox, start))
+    }
+
+    /// The way to a user's direct messages, if it is open.
+    pub(super) fn direct_inbox(&self, user: UserId) -> Option<Arc<Inbox>> {
+        self.rooms.get(&RoomKey::Direct(user))?.inbox.clone()
     }
 
     /// The way to the direct messages of a session's user, which comes to them from a position.

@@ -260,7 +260,9 @@ impl Seat {
 
     async fn switch(&mut self, room: RoomName, make: bool) -> Result<(), Refusal> {
         let hub = self.hub().clone();
-        hub.lock().check_entry(self.user(), self.session, &room, make, self.is_admin(), &hub.limits, hub.now())?;
+        let (user, session, admin) = (self.user(), self.session, self.is_admin());
+        let entry = Entry { user, session, room: &room, make, resume: None, admin };
+        hub.lock().check_entry(&entry, &hub.limits, hub.now())?;
         let here = self.inbox(Some(&room)).is_ok();
         if !here && self.here().is_ok() {
             self.leave(None).await?;
