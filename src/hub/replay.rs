@@ -58,11 +58,7 @@ impl Replay {
                     }
                 }
             };
-            tokio::select! {
-                () = stopped.cancelled() => {}
-                () = reader.outbox.ended() => {}
-                () = work => {}
-            }
+            stopped.run_until_cancelled(work).await;
         });
         Self { jobs, _stop: stop }
     }
@@ -180,6 +176,9 @@ impl Reader {
                 piece.push(event);
             }
             self.outbox.drained().await;
+            if self.outbox.end().is_some() {
+                return;
+            }
             if let Some(pace) = &self.pace {
                 // Only to wait for so much room; others may take it still, as they may in a socket's queue.
                 let _ = pace.reserve_many(piece.len().min(pace.max_capacity())).await;

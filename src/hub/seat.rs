@@ -12,7 +12,7 @@ use super::inbox::{Inbox, Input, Joined, Resume, Said, SessionId};
 use super::outbox::Outbox;
 use super::replay::{Job, Replay};
 use super::sink::{Batch, Encoding, Offered, Sink};
-use super::{Inner, Lifetime, refusal, turn};
+use super::{Inner, Lifetime, refusal};
 use crate::message::{Closing, Command, Event, MessageId, Refusal, RoomKey, UserId};
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::store::{MAX_PAGE, Page};
