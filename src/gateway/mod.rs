@@ -1,8 +1,9 @@
 //! Gateways: sockets on one side, a [`Hub`](crate::hub::Hub) on the other.
 //!
 //! [`http::service`] makes a hyper service of a hub, to be mounted in a program's own server; [`RoomServer`] serves one
-//! on a socket of its own.
+//! on a socket of its own. [`FrameServer`] takes WebSockets by the same code and gives them to a function, without a hub.
 
+mod frames;
 pub mod http;
 mod request;
 mod websocket;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use self::frames::{FrameServer, Received};
 use self::http::RoomService;
 use crate::address::Host;
 use crate::net;

@@ -21,14 +21,17 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message as Frame};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::frames::Received;
 use crate::codec::rooms::{self, Mode, Plain, Rich};
 use crate::hub::{Batch, Encoding, End, Flushed, Hub, Lifetime, Offered, Outbox, Rate, Seat, Sink};
 use crate::limits::Limits;
 use crate::message::{Closing, Command, Refusal};
 use crate::name::RoomName;
 use crate::net::http::{Upgrade, Upgraded, linger};
+use crate::net::listener::Place;
 use crate::secret::Secret;
 
 /// Whose server the connection came through.
@@ -44,13 +47,7 @@ pub(super) enum Way {
 pub(super) async fn serve(upgrade: Upgrade, way: Way, hub: Hub, token: Secret, mode: Mode) {
     let (outbox, reader, out, read, place) = match way {
         Way::Own => {
-            let Some(Upgraded { io, read, place }) = Box::pin(upgrade.wait()).await else { return };
-            let Some(stream) = io.into_stream() else { return };
-            // A machine that vanished says nothing, so only the system finds out.
-            let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
-            let outbox = Arc::new(Outbox::new(Socket { mode, stream }, hub.limits()));
-            // A copy: the bytes would keep hyper's whole read buffer.
-            let read = read.to_vec();
+            let Some((outbox, read, place)) = Box::pin(own(upgrade, mode, hub.limits())).await else { return };
             (outbox.clone() as Arc<Outbox>, Reader::Own(outbox.clone()), Out::Own(outbox), read, place)
         }
         Way::Foreign => {
@@ -88,14 +85,9 @@ async fn converse(reader: Reader, mut out: Out, read: Vec<u8>, mut seat: Seat, h
     {
         seat.refuse(why, None);
     }
-    loop {
-        let frame = tokio::select! {
-            biased;
-            () = out.carry(&outbox) => break,
-            frame = socket.next() => frame,
-        };
+    while let Some(frame) = next(&mut socket, &mut out, &outbox).await {
         match frame {
-            Some(Ok(Frame::Text(text))) => {
+            Frame::Text(text) => {
                 if limits.commands_per_second > 0 && !rate.allow(started.elapsed()) {
                     Box::pin(seat.end(Closing::TooFast, Some(Refusal::TooFast))).await;
                     continue;
@@ -108,25 +100,79 @@ async fn converse(reader: Reader, mut out: Out, read: Vec<u8>, mut seat: Seat, h
                     Err((why, id)) => seat.refuse(why, id),
                 }
             }
-            Some(Ok(Frame::Binary(_))) => close(&outbox, 1003, "commands are text frames"),
+            Frame::Binary(_) => close(&outbox, 1003, "commands are text frames"),
             // Pings and Closes have been answered.
-            Some(Ok(_)) => {}
-            Some(Err(error)) => {
-                match close_for(&error) {
-                    Some((code, reason)) => close(&outbox, code, reason),
-                    None => outbox.close_with(Bytes::new()),
-                }
-                break;
-            }
-            None => {
-                outbox.close_with(Bytes::new());
-                break;
-            }
+            _ => {}
         }
     }
     // The others hear of it now, not when the last byte is out.
     drop(seat);
     out.finish(&outbox).await;
+}
+
+/// Serves one WebSocket that is no session: what `answer` writes goes back, until an end or `stopped`.
+pub(super) async fn exchange(
+    upgrade: Upgrade,
+    limits: Arc<Limits>,
+    answer: impl Fn(Received<'_>, &mut BytesMut),
+    stopped: CancellationToken,
+) {
+    let Some((own, read, place)) = Box::pin(own(upgrade, Mode::Plain, &limits)).await else { return };
+    let (outbox, mut out) = (own.clone() as Arc<Outbox>, Out::Own(own.clone()));
+    let wire = Wire { reader: Reader::Own(own), outbox: outbox.clone() };
+    let mut socket = WebSocketStream::from_partially_read(wire, read, Role::Server, Some(config(&limits))).await;
+    let served = async {
+        while let Some(frame) = next(&mut socket, &mut out, &outbox).await {
+            let mut bytes = BytesMut::new();
+            match &frame {
+                Frame::Text(text) => answer(Received::Text(text), &mut bytes),
+                Frame::Binary(binary) => answer(Received::Binary(binary), &mut bytes),
+                _ => {}
+            }
+            if !bytes.is_empty() {
+                outbox.offer(&Batch::raw(bytes.freeze()));
+            }
+        }
+    };
+    tokio::select! {
+        () = stopped.cancelled() => outbox.close(Closing::Stopping),
+        () = served => {}
+    }
+    out.finish(&outbox).await;
+    drop(place);
+}
+
+/// A connection of ours once its 101 is written, what was read past the request, and its place; `None` when it ended
+/// before.
+async fn own(
+    upgrade: Upgrade,
+    mode: Mode,
+    limits: &Limits,
+) -> Option<(Arc<Outbox<Socket>>, Vec<u8>, Option<Arc<Place>>)> {
+    let Upgraded { io, read, place } = upgrade.wait().await?;
+    let stream = io.into_stream()?;
+    // A machine that vanished says nothing, so only the system finds out.
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    // A copy: the bytes would keep hyper's whole read buffer.
+    Some((Arc::new(Outbox::new(Socket { mode, stream }, limits)), read.to_vec(), place))
+}
+
+/// The next frame, while what waits is carried out. `None` is the end; the other end has been told of it.
+async fn next(socket: &mut WebSocketStream<Wire>, out: &mut Out, outbox: &Outbox) -> Option<Frame> {
+    let frame = tokio::select! {
+        biased;
+        () = out.carry(outbox) => return None,
+        frame = socket.next() => frame,
+    };
+    match frame {
+        Some(Ok(frame)) => return Some(frame),
+        Some(Err(error)) => match close_for(&error) {
+            Some((code, reason)) => close(outbox, code, reason),
+            None => outbox.close_with(Bytes::new()),
+        },
+        None => outbox.close_with(Bytes::new()),
+    }
+    None
 }
 
 async fn obey(seat: &mut Seat, command: Command) {

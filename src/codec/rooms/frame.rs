@@ -4,9 +4,18 @@ use bytes::{BufMut, BytesMut};
 
 /// Appends a text frame whose payload `write` appends.
 pub fn text(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
+    message(out, TEXT, write);
+}
+
+/// Appends a binary frame whose payload `write` appends.
+pub fn binary(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
+    message(out, BINARY, write);
+}
+
+fn message(out: &mut BytesMut, opcode: u8, write: impl FnOnce(&mut BytesMut)) {
     let start = out.len();
     // Most payloads need this much of a header; it is mended when the length is known.
-    out.put_slice(&[FINAL | TEXT, 126, 0, 0]);
+    out.put_slice(&[FINAL | opcode, 126, 0, 0]);
     write(out);
     let length = out.len() - start - MIDDLE;
     match length {
@@ -48,6 +57,7 @@ pub(super) fn push_json(out: &mut BytesMut, text: &str) {
 
 const FINAL: u8 = 0x80;
 const TEXT: u8 = 1;
+const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 /// Bytes of a header for lengths below 126, below 64 Ki, and above.
@@ -74,6 +84,9 @@ mod tests {
             let payload: Vec<u8> = (0..length).map(|i| i as u8).collect();
             text(&mut out, |out| out.put_slice(&payload));
             assert_eq!(out, [&b"before"[..], &header, &payload].concat(), "{length}");
+            let mut out = BytesMut::new();
+            binary(&mut out, |out| out.put_slice(&payload));
+            assert_eq!((out[0], &out[1..]), (0x82, &[&header[1..], &payload].concat()[..]), "{length}");
         }
     }
 
