@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 pub(crate) async fn enter(hub: &Hub) -> Result<(Seat, Heard), Refusal> {
-    let (mut seat, heard) = hub.sit("clock")?;
+    let (mut seat, heard) = hub.sit("clock").await?;
     seat.run(Command::Enter(RoomName::global())).await?;
     Ok((seat, heard))
 }

@@ -83,6 +83,9 @@ pub struct Limits {
     pub commands_per_second: u32,
     /// Commands that it may send at once. 60.
     pub commands_burst: u32,
+    /// Silence after which a session that answered a ping before is over (1001). 120 s; half way it is asked. Whoever
+    /// never answered one is only asked. 0 switches it off.
+    pub idle_timeout: Duration,
     /// Bytes that wait for a member of a room who does not read. 1 MiB. Then the member is cut (1008).
     pub member_bytes: usize,
     /// Messages that wait for such a member. 1,024. Then the same.
@@ -128,6 +131,7 @@ impl Default for Limits {
             blocks_per_user: 1000,
             commands_per_second: 20,
             commands_burst: 60,
+            idle_timeout: Duration::from_secs(120),
             member_bytes: 1 << 20,
             member_messages: 1024,
             store_queue: 4096,

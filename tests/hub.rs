@@ -26,7 +26,7 @@ fn say_as(body: &str, id: &str) -> Command {
 }
 
 async fn sit(hub: &Hub, name: &str) -> (Seat, Heard) {
-    let (mut seat, mut heard) = hub.sit(name).unwrap();
+    let (mut seat, mut heard) = hub.sit(name).await.unwrap();
     seat.run(Command::Enter(RoomName::global())).await.unwrap();
     assert!(matches!(heard.next().await, Some(Event::Joined { user, .. }) if user.as_str() == name));
     (seat, heard)
@@ -105,19 +105,24 @@ fn outbox(hub: &Hub, sink: Into) -> Arc<Outbox> {
 async fn pipe(hub: &Hub, name: &str) -> (Seat, Arc<Pipe>) {
     let pipe = Arc::new(Pipe::default());
     pipe.room.store(usize::MAX / 2, Ordering::SeqCst);
-    let token = hub.sign_up(&Nickname::new(name).unwrap()).unwrap();
-    let mut seat = hub.open(&token, outbox(hub, Into(pipe.clone())), Lifetime::Session).unwrap();
+    let token = hub.sign_up(&Nickname::new(name).unwrap()).await.unwrap();
+    let mut seat = hub.open(&token, outbox(hub, Into(pipe.clone())), Lifetime::Session, None).await.unwrap();
     seat.run(Command::Enter(RoomName::global())).await.unwrap();
     (seat, pipe)
 }
 
 #[test]
-fn a_hub_needs_no_runtime_until_it_is_used() {
+fn a_hub_is_made_without_a_runtime() {
+    let _ = Hub::new();
+}
+
+#[tokio::test]
+async fn a_name_is_signed_up_once() {
     let hub = Hub::new();
     let ann = Nickname::new("ann").unwrap();
-    assert!(hub.knows(&hub.sign_up(&ann).unwrap()));
-    assert_eq!(hub.sign_up(&ann).unwrap_err(), Refusal::Taken("ann".into()));
-    assert!(!hub.knows(&Secret::random()));
+    assert!(hub.knows(&hub.sign_up(&ann).await.unwrap()).await);
+    assert_eq!(hub.sign_up(&ann).await.unwrap_err(), Refusal::Taken("ann".into()));
+    assert!(!hub.knows(&Secret::random()).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,7 +223,7 @@ async fn dropping_a_seat_leaves_within_the_turn() {
         }
     }
     assert_eq!(notices(&mut heard, 2).await, ["+bob", "-bob"]);
-    assert!(hub.sit("bob").is_ok());
+    assert!(hub.sit("bob").await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -227,7 +232,7 @@ async fn a_session_may_be_in_many_rooms_and_leaves_them_one_by_one() {
     let (mut ann, mut heard) = sit(&hub, "ann").await;
     ann.run(Command::Create(room("den"))).await.unwrap();
     ann.run(Command::Enter(RoomName::global())).await.unwrap();
-    let (mut bob, _) = hub.sit("bob").unwrap();
+    let (mut bob, _) = hub.sit("bob").await.unwrap();
     assert_eq!(bob.run(say("x")).await, Err(Refusal::InNoRoom));
     assert_eq!(bob.run(Command::Enter(room("nowhere"))).await, Err(Refusal::NoRoom("nowhere".into())));
     for name in ["den", "global"] {
@@ -282,7 +287,7 @@ async fn typing_is_heard_by_the_others_only() {
 async fn direct_messages_have_an_order_of_their_own() {
     let hub = Hub::new();
     let (mut ann, mut of_ann) = sit(&hub, "ann").await;
-    let (bob, mut of_bob) = hub.sit("bob").unwrap();
+    let (bob, mut of_bob) = hub.sit("bob").await.unwrap();
     let to_bob = |body: &str| Command::Direct { to: "bob".into(), body: body.into(), id: None };
     for (n, body) in ["one", "two"].into_iter().enumerate() {
         ann.run(to_bob(body)).await.unwrap();
@@ -344,41 +349,41 @@ async fn an_embedded_session_that_does_not_read_is_cut_too() {
 async fn an_unused_token_is_void_after_a_minute_and_its_name_free() {
     let hub = Hub::new();
     let ann = Nickname::new("ann").unwrap();
-    let token = hub.sign_up(&ann).unwrap();
+    let token = hub.sign_up(&ann).await.unwrap();
     tokio::time::advance(Duration::from_secs(59)).await;
-    assert!(hub.knows(&token));
-    assert!(hub.sign_up(&ann).is_err());
+    assert!(hub.knows(&token).await);
+    assert!(hub.sign_up(&ann).await.is_err());
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert!(!hub.knows(&token));
+    assert!(!hub.knows(&token).await);
     let sink = || outbox(&hub, Into(Arc::default()));
-    assert_eq!(hub.open(&token, sink(), Lifetime::Session).unwrap_err(), OpenError::BadToken);
-    let token = hub.sign_up(&ann).unwrap();
-    let seat = hub.open(&token, sink(), Lifetime::Session).unwrap();
+    assert_eq!(hub.open(&token, sink(), Lifetime::Session, None).await.unwrap_err(), OpenError::BadToken);
+    let token = hub.sign_up(&ann).await.unwrap();
+    let seat = hub.open(&token, sink(), Lifetime::Session, None).await.unwrap();
     tokio::time::advance(Duration::from_secs(3600)).await;
-    assert!(hub.knows(&token), "a token in use does not end");
+    assert!(hub.knows(&token).await, "a token in use does not end");
     drop(seat);
-    assert!(!hub.knows(&token));
+    assert!(!hub.knows(&token).await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_kept_user_may_come_back_for_ten_minutes() {
     let hub = Hub::new();
     let ann = Nickname::new("ann").unwrap();
-    let token = hub.sign_up(&ann).unwrap();
+    let token = hub.sign_up(&ann).await.unwrap();
     let sink = || outbox(&hub, Into(Arc::default()));
     for _ in 0..2 {
-        drop(hub.open(&token, sink(), Lifetime::Kept).unwrap());
+        drop(hub.open(&token, sink(), Lifetime::Kept, None).await.unwrap());
         tokio::time::advance(Duration::from_secs(599)).await;
-        assert!(hub.sign_up(&ann).is_err());
+        assert!(hub.sign_up(&ann).await.is_err());
     }
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert!(!hub.knows(&token));
+    assert!(!hub.knows(&token).await);
     // Whoever exits does not come back.
-    let token = hub.sign_up(&ann).unwrap();
-    let mut seat = hub.open(&token, sink(), Lifetime::Kept).unwrap();
+    let token = hub.sign_up(&ann).await.unwrap();
+    let mut seat = hub.open(&token, sink(), Lifetime::Kept, None).await.unwrap();
     seat.run(Command::Exit).await.unwrap();
     drop(seat);
-    assert!(!hub.knows(&token));
+    assert!(!hub.knows(&token).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -386,10 +391,10 @@ async fn rooms_and_users_are_bounded() {
     let mut limits = Limits::default();
     (limits.users, limits.rooms, limits.rooms_per_user) = (3, 4, 2);
     let hub = Hub::with_limits(&limits);
-    let (mut ann, _a) = hub.sit("ann").unwrap();
-    let (mut bob, _b) = hub.sit("bob").unwrap();
-    let (mut cid, _c) = hub.sit("cid").unwrap();
-    assert_eq!(hub.sit("dora").unwrap_err(), Refusal::Full);
+    let (mut ann, _a) = hub.sit("ann").await.unwrap();
+    let (mut bob, _b) = hub.sit("bob").await.unwrap();
+    let (mut cid, _c) = hub.sit("cid").await.unwrap();
+    assert_eq!(hub.sit("dora").await.unwrap_err(), Refusal::Full);
     ann.run(Command::Create(room("a1"))).await.unwrap();
     bob.run(Command::Enter(room("a1"))).await.unwrap();
     ann.run(Command::Create(room("a2"))).await.unwrap();

@@ -134,7 +134,7 @@ async fn a_hosts_own_server_serves_it_too() {
     });
     let mut clients = Vec::new();
     for name in ["ann", "bob"] {
-        let token = hub.sign_up(&talk::name::Nickname::new(name).unwrap()).unwrap();
+        let token = hub.sign_up(&talk::name::Nickname::new(name).unwrap()).await.unwrap();
         let headers = format!("sec-websocket-protocol: {}\r\n", token.reveal());
         let (stream, head) = common::raw_websocket::open(port, "/ws", &headers).await;
         let mut client = common::rooms::Client { stream, head, token: String::new() };

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION,
-    HeaderValue, VARY,
+    HeaderValue, RETRY_AFTER, VARY,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
@@ -19,12 +19,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 
-use super::request::{Offer, check_host, check_origin, nickname};
+use super::request::{Offer, SignIn, bearer_token, check_host, check_origin};
 use super::websocket::{self, Way};
-use crate::hub::Hub;
+use crate::hub::{Hub, SignInError};
 use crate::limits::Limits;
 use crate::message::Refusal;
 use crate::name::{Nickname, is_room_protocol_name};
+use crate::secret::Password;
 pub use crate::net::body::Body;
 use crate::net::http::{Answer, Handler, Problem, Upgrade, answer, check_head, read_body};
 use crate::net::upgrade::{check_upgrade, switching};
@@ -90,30 +91,43 @@ impl RoomService {
         let origin = check_origin(&head.headers, &self.names.origins)?;
         match (head.uri.path(), &head.method) {
             ("/auth", &Method::POST) => {
-                let mut answer = self.sign_up(&head, body).await.unwrap_or_else(Answer::from);
+                let mut answer = self.sign_in(&head, body).await.unwrap_or_else(Answer::from);
+                allow(&mut answer, origin);
+                Ok(answer)
+            }
+            ("/auth", &Method::DELETE) => {
+                let mut answer = self.sign_out(&head).await.unwrap_or_else(Answer::from);
                 allow(&mut answer, origin);
                 Ok(answer)
             }
             ("/auth", &Method::OPTIONS) if origin.is_some() => Ok(preflight(origin)),
-            ("/auth", _) => Err(Problem::method("POST")),
-            ("/ws", &Method::GET) => self.upgrade(head, body, way, from),
+            ("/auth", _) => Err(Problem::method("POST, DELETE")),
+            ("/ws", &Method::GET) => self.upgrade(head, body, way, from).await,
             ("/ws", _) => Err(Problem::method("GET")),
             _ => Err(Problem::new(StatusCode::NOT_FOUND, "the paths here are /auth and /ws")),
         }
     }
 
-    async fn sign_up(&self, head: &Parts, body: Incoming) -> Result<Answer, Problem> {
+    async fn sign_in(&self, head: &Parts, body: Incoming) -> Result<Answer, Problem> {
         let body = read_body(body, self.limits()).await?;
         let forbidden = |detail: String| Problem::new(StatusCode::FORBIDDEN, detail);
-        let nickname = nickname(head.uri.query(), &head.headers, &body)?
-            .ok_or_else(|| forbidden("'nickname' is missing".into()))?;
+        let SignIn { nickname, secret } = SignIn::read(head.uri.query(), &head.headers, &body)?;
+        let nickname = nickname.ok_or_else(|| forbidden("'nickname' is missing".into()))?;
         let name = Nickname::new(&nickname).ok().filter(|_| is_room_protocol_name(&nickname));
         let name = name.ok_or_else(|| {
             forbidden("a nickname is a letter or '_', then letters, digits, '_' and '-', and not reserved".into())
         })?;
-        let token = self.hub.sign_up(&name).map_err(|refusal| match refusal {
-            Refusal::Full => Problem::new(StatusCode::INSUFFICIENT_STORAGE, refusal.to_string()),
-            _ => forbidden(refusal.to_string()),
+        let issued = match secret {
+            None => self.hub.sign_up(&name).await.map_err(SignInError::Refused),
+            Some(secret) => {
+                let password = Password::new(&secret).map_err(|e| Problem::bad(e.to_string()))?;
+                self.hub.sign_in(&name, &password).await
+            }
+        };
+        let token = issued.map_err(|error| match &error {
+            SignInError::Refused(Refusal::Full) => Problem::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()),
+            SignInError::Refused(Refusal::Unavailable) => unavailable(),
+            _ => forbidden(error.to_string()),
         })?;
         let body = json!({ "token": token.reveal() }).to_string();
         let mut answer = answer(StatusCode::CREATED, "application/json", body);
@@ -121,7 +135,26 @@ impl RoomService {
         Ok(answer)
     }
 
-    fn upgrade(&self, head: Parts, body: Incoming, way: Way, from: Option<SocketAddr>) -> Result<Answer, Problem> {
+    async fn sign_out(&self, head: &Parts) -> Result<Answer, Problem> {
+        let token = bearer_token(&head.headers).ok_or_else(unauthorized)?;
+        match self.hub.sign_out(&token).await {
+            Ok(true) => {
+                let mut answer = Response::new(Full::default());
+                *answer.status_mut() = StatusCode::NO_CONTENT;
+                Ok(answer)
+            }
+            Ok(false) => Err(unauthorized()),
+            Err(_) => Err(unavailable()),
+        }
+    }
+
+    async fn upgrade(
+        &self,
+        head: Parts,
+        body: Incoming,
+        way: Way,
+        from: Option<SocketAddr>,
+    ) -> Result<Answer, Problem> {
         let accept = check_upgrade(&head.headers).map_err(|mut problem| {
             problem.status = StatusCode::BAD_REQUEST;
             problem
@@ -130,13 +163,16 @@ impl RoomService {
             return Err(Problem::bad("an upgrade has no body").with(CONNECTION, "close"));
         }
         let Offer { mode, tokens } = Offer::of(&head.headers);
-        let known = tokens.into_iter().find(|(token, _)| self.hub.knows(token));
-        let (token, protocol) = known.ok_or_else(|| {
-            Problem::new(StatusCode::UNAUTHORIZED, "the token is missing, bad or expired: POST /auth gives one")
-                .with(hyper::header::WWW_AUTHENTICATE, "Bearer")
-        })?;
+        let mut known = None;
+        for (token, protocol) in tokens {
+            if self.hub.knows(&token).await {
+                known = Some((token, protocol));
+                break;
+            }
+        }
+        let (token, protocol) = known.ok_or_else(unauthorized)?;
         let upgrade = Upgrade::of(&mut Request::from_parts(head, body));
-        let session = websocket::serve(upgrade, way, self.hub.clone(), token, mode);
+        let session = websocket::serve(upgrade, way, self.hub.clone(), token, mode, from.map(|from| from.ip().to_canonical()));
         let ended = self.ended.clone();
         let span = debug_span!("websocket", from = from.map(tracing::field::display));
         self.tasks.spawn(async move { ended.run_until_cancelled_owned(session).await }.instrument(span));
@@ -161,6 +197,15 @@ impl hyper::service::Service<Request<Incoming>> for RoomService {
     }
 }
 
+fn unauthorized() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "the token is missing, bad or expired: POST /auth gives one")
+        .with(hyper::header::WWW_AUTHENTICATE, "Bearer")
+}
+
+fn unavailable() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, Refusal::Unavailable.to_string()).with(RETRY_AFTER, "1")
+}
+
 /// Lets a page of a configured origin read the answer.
 fn allow(answer: &mut Answer, origin: Option<HeaderValue>) {
     if let Some(origin) = origin {
@@ -172,8 +217,8 @@ fn allow(answer: &mut Answer, origin: Option<HeaderValue>) {
 fn preflight(origin: Option<HeaderValue>) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = StatusCode::NO_CONTENT;
-    answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
-    answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
+    answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, DELETE"));
+    answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
     allow(&mut answer, origin);
     answer
 }

@@ -51,20 +51,42 @@ pub(super) fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<Op
     }
 }
 
-/// The nickname that a sign-in asks for, wherever it stands; `None` when nowhere.
-pub(super) fn nickname(query: Option<&str>, headers: &HeaderMap, body: &Bytes) -> Result<Option<String>, Problem> {
-    let mut found = form(query.unwrap_or_default().as_bytes())?;
-    if !body.is_empty() {
-        found.extend(in_body(headers, body)?);
+/// What a sign-in asks for.
+#[derive(Debug, Default)]
+pub(super) struct SignIn {
+    pub(super) nickname: Option<String>,
+    /// An account's secret; only ever in the body.
+    pub(super) secret: Option<String>,
+}
+
+impl SignIn {
+    /// Reads it from wherever it stands.
+    pub(super) fn read(query: Option<&str>, headers: &HeaderMap, body: &Bytes) -> Result<Self, Problem> {
+        let query = form(query.unwrap_or_default().as_bytes())?;
+        if query.iter().any(|(key, _)| *key == SECRET) {
+            return Err(Problem::bad("'secret' never stands in a URL, which ends in logs: send it in the body"));
+        }
+        let mut found = query;
+        if !body.is_empty() {
+            found.extend(in_body(headers, body)?);
+        }
+        Ok(Self { nickname: one(&mut found, NICKNAME)?, secret: one(&mut found, SECRET)? })
     }
-    let first = found.pop();
-    match found.iter().any(|other| Some(other) != first.as_ref()) {
-        true => Err(Problem::bad("'nickname' stands more than once, and not always the same")),
+}
+
+type Fields = Vec<(&'static str, String)>;
+
+/// A field's value, which may stand more than once if it is always the same.
+fn one(found: &mut Fields, key: &'static str) -> Result<Option<String>, Problem> {
+    let mut values = found.extract_if(.., |(found, _)| *found == key).map(|(_, value)| value);
+    let first = values.next();
+    match values.any(|other| Some(&other) != first.as_ref()) {
+        true => Err(Problem::bad(format!("'{key}' stands more than once, and not always the same"))),
         false => Ok(first),
     }
 }
 
-fn in_body(headers: &HeaderMap, body: &Bytes) -> Result<Vec<String>, Problem> {
+fn in_body(headers: &HeaderMap, body: &Bytes) -> Result<Fields, Problem> {
     let refused = || {
         let detail = "the body must be JSON or a form: 'Content-Type: application/json' or \
                       'application/x-www-form-urlencoded', without Content-Encoding";
@@ -77,28 +99,48 @@ fn in_body(headers: &HeaderMap, body: &Bytes) -> Result<Vec<String>, Problem> {
         Some("application/x-www-form-urlencoded") => form(body),
         Some("application/json") => {
             let mut object = json::object(body).map_err(|e| Problem::bad(e.to_string()))?;
-            match object.remove("nickname") {
-                None => Ok(Vec::new()),
-                Some(Value::String(nickname)) => Ok(vec![nickname]),
-                Some(other) => Err(Problem::bad(format!("'nickname' must be a string, found {}", json::kind(&other)))),
+            let mut found = Fields::new();
+            for key in KEYS {
+                match object.remove(key) {
+                    None => {}
+                    Some(Value::String(value)) => found.push((key, value)),
+                    Some(other) => {
+                        return Err(Problem::bad(format!("'{key}' must be a string, found {}", json::kind(&other))));
+                    }
+                }
             }
+            Ok(found)
         }
         _ => Err(refused()),
     }
 }
 
-/// Every `nickname` in a form or a query.
-fn form(text: &[u8]) -> Result<Vec<String>, Problem> {
+/// Every field that matters in a form or a query.
+fn form(text: &[u8]) -> Result<Fields, Problem> {
     let text = std::str::from_utf8(text).map_err(|_| Problem::bad("a form is UTF-8"))?;
-    let mut found = Vec::new();
+    let mut found = Fields::new();
     for pair in text.split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if percent_decode(&key.replace('+', " "))? == "nickname" {
-            found.push(percent_decode(&value.replace('+', " "))?);
+        let key = percent_decode(&key.replace('+', " "))?;
+        if let Some(key) = KEYS.into_iter().find(|known| *known == key) {
+            found.push((key, percent_decode(&value.replace('+', " "))?));
         }
     }
     Ok(found)
 }
+
+/// The token of a request that is no upgrade.
+pub(super) fn bearer_token(headers: &HeaderMap) -> Option<Secret> {
+    let mut header = headers.get_all(AUTHORIZATION).iter();
+    match (header.next(), header.next()) {
+        (Some(value), None) => Secret::new(value.to_str().ok().and_then(bearer)?).ok(),
+        _ => None,
+    }
+}
+
+const NICKNAME: &str = "nickname";
+const SECRET: &str = "secret";
+const KEYS: [&str; 2] = [NICKNAME, SECRET];
 
 /// What an upgrade offers: the tokens that it may mean, each with the subprotocol to answer with.
 pub(super) struct Offer {
@@ -118,11 +160,7 @@ impl Offer {
         let named = offered.iter().filter(|item| **item != SUBPROTOCOL).take(MAX_OFFERED);
         let mut tokens: Vec<_> =
             named.filter_map(|item| Some((Secret::new(bearer(item).unwrap_or(item)).ok()?, protocol(item)))).collect();
-        let mut header = headers.get_all(AUTHORIZATION).iter();
-        if let (Some(value), None) = (header.next(), header.next())
-            && let Some(token) = value.to_str().ok().and_then(bearer)
-            && let Ok(token) = Secret::new(token)
-        {
+        if let Some(token) = bearer_token(headers) {
             tokens.push((token, rich.then_some(HeaderValue::from_static(SUBPROTOCOL))));
         }
         Self { mode: if rich { Mode::Rich } else { Mode::Plain }, tokens }

@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -26,9 +27,9 @@ use tracing::debug;
 
 use super::frames::Received;
 use crate::codec::rooms::{self, Mode, Plain, Rich};
-use crate::hub::{Batch, Encoding, End, Flushed, Hub, Lifetime, Offered, Outbox, Rate, Seat, Sink};
+use crate::hub::{Batch, Encoding, End, Flushed, Hub, Lifetime, Offered, OpenError, Outbox, Rate, Seat, Sink};
 use crate::limits::Limits;
-use crate::message::{Closing, Command, Refusal};
+use crate::message::{Closing, Command, Refusal, RoomKey};
 use crate::name::RoomName;
 use crate::net::http::{Upgrade, Upgraded, linger};
 use crate::net::listener::Place;
@@ -44,7 +45,14 @@ pub(super) enum Way {
 }
 
 /// Serves one session from the upgrade to its end.
-pub(super) async fn serve(upgrade: Upgrade, way: Way, hub: Hub, token: Secret, mode: Mode) {
+pub(super) async fn serve(
+    upgrade: Upgrade,
+    way: Way,
+    hub: Hub,
+    token: Secret,
+    mode: Mode,
+    from: Option<IpAddr>,
+) {
     let (outbox, reader, out, read, place) = match way {
         Way::Own => {
             let Some((outbox, read, place)) = Box::pin(own(upgrade, mode, hub.limits())).await else { return };
@@ -61,11 +69,13 @@ pub(super) async fn serve(upgrade: Upgrade, way: Way, hub: Hub, token: Secret, m
         Mode::Plain => Lifetime::Session,
         Mode::Rich => Lifetime::Kept,
     };
-    let seat = match hub.open(&token, outbox, lifetime) {
+    let seat = match Box::pin(hub.open(&token, outbox.clone(), lifetime, from)).await {
         Ok(seat) => seat,
         Err(error) => {
             debug!(%error, "no session");
-            return;
+            let code = if error == OpenError::Unavailable { 1013 } else { 1008 };
+            close(&outbox, code, &error.to_string());
+            return Box::pin(out.finish(&outbox)).await;
         }
     };
     // What the handshake needed is not part of what stays.
@@ -85,7 +95,22 @@ async fn converse(reader: Reader, mut out: Out, read: Vec<u8>, mut seat: Seat, h
     {
         seat.refuse(why, None);
     }
-    while let Some(frame) = next(&mut socket, &mut out, &outbox).await {
+    let mut silence = Silence::new(&limits);
+    loop {
+        let frame = tokio::select! {
+            biased;
+            frame = next(&mut socket, &mut out, &outbox) => frame,
+            () = silence.lasts() => {
+                if silence.is_dead() {
+                    close(&outbox, 1001, "nothing was heard of you");
+                } else {
+                    outbox.offer(&Batch::raw(silence.question()));
+                }
+                continue;
+            }
+        };
+        let Some(frame) = frame else { break };
+        silence.ends();
         match frame {
             Frame::Text(text) => {
                 if limits.commands_per_second > 0 && !rate.allow(started.elapsed()) {
@@ -101,6 +126,13 @@ async fn converse(reader: Reader, mut out: Out, read: Vec<u8>, mut seat: Seat, h
                 }
             }
             Frame::Binary(_) => close(&outbox, 1003, "commands are text frames"),
+            Frame::Pong(payload) => {
+                silence.was_answered();
+                if let (Mode::Plain, Some(seq)) = (mode, rooms::confirmed(&payload)) {
+                    let room = RoomKey::Direct(seat.user());
+                    obey(&mut seat, Command::Received { room, seq }).await;
+                }
+            }
             // Pings and Closes have been answered.
             _ => {}
         }
@@ -221,6 +253,52 @@ fn encoding(mode: Mode) -> Encoding {
     match mode {
         Mode::Plain => Encoding::new("rooms", &Plain),
         Mode::Rich => Encoding::new("rooms.v2", &Rich),
+    }
+}
+
+/// How long nothing was heard of a session. Whoever answered a ping before answers the next, or is not there.
+struct Silence {
+    since: Instant,
+    /// Silence after which it is asked; twice that much is the end.
+    wait: Duration,
+    asked: bool,
+    answers: bool,
+}
+
+impl Silence {
+    fn new(limits: &Limits) -> Self {
+        Self { since: Instant::now(), wait: limits.idle_timeout / 2, asked: false, answers: false }
+    }
+
+    /// Waits until something is to be done about it.
+    async fn lasts(&self) {
+        match self.wait {
+            Duration::ZERO => std::future::pending().await,
+            wait => tokio::time::sleep_until(self.since + if self.asked { 2 * wait } else { wait }).await,
+        }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.asked && self.answers
+    }
+
+    /// A ping. Whoever never answered one is asked again, and never cut.
+    fn question(&mut self) -> Bytes {
+        if self.asked {
+            self.since = Instant::now();
+        }
+        self.asked = !self.asked;
+        let mut bytes = BytesMut::new();
+        rooms::frame::ping(&mut bytes, b"idle");
+        bytes.freeze()
+    }
+
+    fn ends(&mut self) {
+        (self.since, self.asked) = (Instant::now(), false);
+    }
+
+    fn was_answered(&mut self) {
+        self.answers = true;
     }
 }
 
