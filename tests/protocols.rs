@@ -2,10 +2,14 @@
 #![cfg(feature = "net")]
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::page::blocks;
+use common::rooms::token_in;
 use serde_json::Value;
 use talk::address::{Address, Protocol};
 use talk::codec::{registry as codec, talk as messages};
@@ -15,7 +19,8 @@ use talk::transport::{Http, Transport, WebSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const PAGE: &str = include_str!("../docs/protocols.md");
+/// Parts whose JSON belongs to the room protocol, which has a test of its own.
+const ROOMS: [&str; 5] = ["Plain commands", "Plain frames", "Rich commands", "Rich frames", "Coming back"];
 
 #[tokio::test]
 async fn every_http_example_is_answered_as_it_is_written() {
@@ -25,10 +30,13 @@ async fn every_http_example_is_answered_as_it_is_written() {
     tokio::spawn(registry.serve(std::future::pending()));
     let http = Http::new().listen(&Address::loopback(Protocol::HTTP, 0)).await.unwrap();
     let websocket = WebSocket::new().listen(&Address::loopback(Protocol::WEBSOCKET, 0)).await.unwrap();
+    let rooms = common::rooms::Server::start().await;
     let place = |address: &Address| address.authority().unwrap().parse::<SocketAddr>().unwrap();
 
     let blocks: Vec<(&str, &str)> = blocks("http").collect();
     let mut answered = 0;
+    // The token in the examples, and the one that was given in its place.
+    let mut token: Option<(String, String)> = None;
     for (i, (section, block)) in blocks.iter().enumerate() {
         if block.starts_with("HTTP/") {
             continue;
@@ -36,9 +44,22 @@ async fn every_http_example_is_answered_as_it_is_written() {
         let to = match *section {
             "HTTP" => place(http.local_address()),
             "WebSocket" => place(websocket.local_address()),
+            "Signing in" | "Opening a session" => ([127, 0, 0, 1], rooms.port).into(),
             _ => at,
         };
-        let answer = ask(to, block).await;
+        let block = match &token {
+            Some((shown, given)) => block.replace(shown, given),
+            None => (*block).to_owned(),
+        };
+        let mut answer = ask(to, &block).await;
+        if let Some((_, expected)) = blocks.get(i + 1).filter(|(_, next)| next.contains("{\"token\"")) {
+            let (_, body) = expected.split_once("\n\n").unwrap();
+            let (shown, given) = (value(body)["token"].to_string(), token_in(&answer));
+            let shown = shown.trim_matches('"').to_owned();
+            assert_eq!(shown.len(), given.len());
+            answer = answer.replace(&given, &shown);
+            token = Some((shown, given));
+        }
         match blocks.get(i + 1).filter(|(_, next)| next.starts_with("HTTP/")) {
             Some((_, expected)) => {
                 check(&answer, expected);
@@ -47,13 +68,14 @@ async fn every_http_example_is_answered_as_it_is_written() {
             None => assert!(answer.starts_with("HTTP/1.1 200 "), "{block}\n{answer}"),
         }
     }
-    assert!(answered >= 5, "only {answered} examples with an answer were found");
+    assert!(token.is_some(), "nobody signed in");
+    assert!(answered >= 7, "only {answered} examples with an answer were found");
 }
 
 #[test]
 fn every_json_example_is_read_by_the_codec_it_belongs_to() {
     let mut seen = 0;
-    for (section, block) in blocks("json") {
+    for (section, block) in blocks("json").filter(|(section, _)| !ROOMS.contains(section)) {
         for line in block.lines() {
             match section {
                 "Peers" | "UDP" => assert!(messages::decode(line.as_bytes(), 16 * 1024).is_ok(), "{line}"),
@@ -67,17 +89,6 @@ fn every_json_example_is_read_by_the_codec_it_belongs_to() {
         }
     }
     assert!(seen >= 6, "only {seen} examples were found");
-}
-
-/// The code blocks of a language, each with the heading above it.
-fn blocks(language: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let fence = format!("```{language}\n");
-    PAGE.split("\n#").flat_map(move |section| {
-        let (heading, text) = section.split_once('\n').unwrap_or((section, ""));
-        let heading = heading.trim_start_matches(['#', ' ']);
-        let blocks: Vec<_> = text.split(&fence).skip(1).filter_map(|rest| rest.split("```").next()).collect();
-        blocks.into_iter().map(move |block| (heading, block))
-    })
 }
 
 /// Sends an example and reads the head of the answer and as much of a body as it declares.

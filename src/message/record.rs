@@ -59,7 +59,11 @@ impl RoomKey {
     #[must_use]
     pub fn parse(key: &str) -> Option<Self> {
         match key.strip_prefix('@') {
-            Some(user) => Uuid::try_parse(user).ok().map(|user| Self::Direct(UserId(user))),
+            // Of a UUID's many spellings the one that is written here.
+            Some(user) if user.len() == 32 && !user.bytes().any(|b| b.is_ascii_uppercase()) => {
+                Uuid::try_parse(user).ok().map(|user| Self::Direct(UserId(user)))
+            }
+            Some(_) => None,
             None => RoomName::new(key).ok().map(Self::Room),
         }
     }
@@ -166,6 +170,26 @@ mod tests {
         let direct = RoomKey::Direct(UserId::random()).to_string();
         assert!(direct.starts_with('@') && RoomName::new(&direct).is_err());
         assert_eq!(RoomKey::Room(RoomName::global()).to_string(), "global");
+    }
+
+    #[test]
+    fn a_room_is_read_as_it_is_written_and_in_no_other_spelling() {
+        let user = UserId::from_bytes([0xab; 16]);
+        for key in [RoomKey::Direct(user), RoomKey::Room(RoomName::global())] {
+            assert_eq!(RoomKey::parse(&key.to_string()), Some(key));
+        }
+        let hyphens = Uuid::from_bytes(*user.as_bytes()).hyphenated();
+        for other in [
+            format!("@{hyphens}"),
+            format!("@{{{hyphens}}}"),
+            format!("@urn:uuid:{hyphens}"),
+            format!("@{:X}", hyphens),
+        ] {
+            assert_eq!(RoomKey::parse(&other), None, "{other}");
+        }
+        for bad in ["", "@", "@bob", "a b", "..", &format!("@@{user}"), &format!("{user}@"), &"x".repeat(65)] {
+            assert_eq!(RoomKey::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -11,10 +11,12 @@
 
 pub mod fake_http;
 pub mod fake_websocket;
+pub mod page;
 #[cfg(all(feature = "sqlite", feature = "terminal", unix))]
 pub mod programs;
 pub mod raw;
 pub mod raw_websocket;
 pub mod registry;
 pub mod rooms;
+pub mod schema;
 pub mod suite;

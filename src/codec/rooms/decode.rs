@@ -26,10 +26,10 @@ pub fn decode(frame: &[u8], mode: Mode, limit: usize) -> Result<Command, Refused
         Some(Value::Object(args)) => args,
         Some(_) => return Err(plain(Refusal::Unparsable)),
     };
-    let id = match (mode, args.remove("id")) {
-        (Mode::Plain, _) | (_, None) => None,
-        (Mode::Rich, Some(Value::String(id))) => Some(MessageId::new(&id).map_err(|_| plain(bad("message", "id")))?),
-        (Mode::Rich, Some(_)) => return Err(plain(bad("message", "id"))),
+    let id = match (mode, kind.as_str()) {
+        (Mode::Rich, "message") => id(&mut args, "message").map_err(plain)?,
+        (Mode::Rich, "direct") => id(&mut args, "direct").map_err(plain)?,
+        _ => None,
     };
     command(&kind, &mut args, mode, limit, id.clone()).map_err(|refusal| (refusal, id))
 }
@@ -71,12 +71,11 @@ fn command(kind: &str, args: &mut Object, mode: Mode, limit: usize, id: Option<M
                 _ => return Err(Refusal::BadRoomName(name)),
             }
         }
-        ("listusers", Mode::Plain) => Command::ListUsers(None),
-        ("listusers", Mode::Rich) if !args.contains_key("room") => Command::ListUsers(None),
-        ("listusers", Mode::Rich) => Command::ListUsers(Some(existing(args, "listusers")?)),
+        ("listusers", Mode::Rich) if has(args, "room") => Command::ListUsers(Some(existing(args, "listusers")?)),
+        ("listusers", _) => Command::ListUsers(None),
         ("listrooms", _) => Command::ListRooms,
         ("history", _) => {
-            let room = match args.contains_key("room") {
+            let room = match has(args, "room") {
                 true => Some(key(args, "history")?),
                 false => None,
             };
@@ -91,17 +90,19 @@ fn command(kind: &str, args: &mut Object, mode: Mode, limit: usize, id: Option<M
             Command::Received { room: key(args, "received")?, seq: position(args, "received")? }
         }
         ("resume", Mode::Rich) => {
+            let room = key(args, "resume")?;
             let epoch = required(args, "resume", "epoch")?;
             let epoch = Epoch::new(&epoch).map_err(|_| bad("resume", "epoch"))?;
-            Command::Resume { room: key(args, "resume")?, epoch, seq: position(args, "resume")? }
+            Command::Resume { room, epoch, seq: position(args, "resume")? }
         }
         ("search", Mode::Rich) => {
+            let room = key(args, "search")?;
             let text = required(args, "search", "text")?;
             if text.is_empty() || text.len() > MAX_SEARCH {
                 return Err(bad("search", "text"));
             }
             let (before, limit) = (number(args, "search", "before")?, number(args, "search", "limit")?);
-            Command::Search { room: key(args, "search")?, text, before, limit }
+            Command::Search { room, text, before, limit }
         }
         ("block", Mode::Rich) => Command::Block(required(args, "block", "user")?),
         ("unblock", Mode::Rich) => Command::Unblock(required(args, "unblock", "user")?),
@@ -122,12 +123,13 @@ fn moderate(args: &mut Object, command: &'static str, action: Moderation) -> Res
         room: existing(args, command)?,
         action,
         user: required(args, command, "user")?,
-        seconds: number(args, command, "seconds")?,
+        seconds: seconds(args, command)?,
         reason: reason(args, command)?,
     })
 }
 
-/// Writes a command as a client sends it, without the frame around it.
+/// Writes a command as a client sends it, without the frame around it. Plain and rich mode write alike: what a command
+/// holds beyond its mode's form is passed over there (an id), and what it lacks is refused (a room, in rich mode).
 #[must_use]
 pub fn encode_command(command: &Command) -> String {
     let (kind, mut args) = match command {
@@ -190,6 +192,19 @@ fn bad(command: &'static str, argument: &'static str) -> Refusal {
     Refusal::Argument { command, argument }
 }
 
+/// Whether an argument is there that may be left out; `null` leaves it out too.
+fn has(args: &Object, argument: &str) -> bool {
+    !matches!(args.get(argument), None | Some(Value::Null))
+}
+
+fn id(args: &mut Object, command: &'static str) -> Result<Option<MessageId>, Refusal> {
+    match args.remove("id") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(id)) => MessageId::new(&id).map(Some).map_err(|_| bad(command, "id")),
+        Some(_) => Err(bad(command, "id")),
+    }
+}
+
 fn required(args: &mut Object, command: &'static str, argument: &'static str) -> Result<String, Refusal> {
     match args.remove(argument) {
         Some(Value::String(text)) => Ok(text),
@@ -221,12 +236,22 @@ fn position(args: &mut Object, command: &'static str) -> Result<u64, Refusal> {
     number(args, command, "seq")?.ok_or_else(|| bad(command, "seq"))
 }
 
+/// How long something is to last. None at all, or longer than anybody lives, is a mistake.
+fn seconds(args: &mut Object, command: &'static str) -> Result<Option<u64>, Refusal> {
+    match number(args, command, "seconds")? {
+        Some(seconds) if !(1..=MAX_SECONDS).contains(&seconds) => Err(bad(command, "seconds")),
+        seconds => Ok(seconds),
+    }
+}
+
 /// A reason in words, which may be left out.
 fn reason(args: &mut Object, command: &'static str) -> Result<Option<Arc<str>>, Refusal> {
     match args.remove("reason") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(reason)) if reason.len() <= MAX_REASON => {
-            Ok(Some(text::clean(text::one_line(&reason).as_ref()).into()))
+            let line = text::one_line(&reason);
+            let line = text::clean(&line);
+            Ok((!line.is_empty()).then(|| line.into()))
         }
         Some(_) => Err(bad(command, "reason")),
     }
@@ -245,3 +270,5 @@ fn body(args: &mut Object, command: &'static str, limit: usize) -> Result<Arc<st
 const MAX_SEARCH: usize = 256;
 /// Bytes of a moderator's reason.
 const MAX_REASON: usize = 256;
+/// A hundred years.
+const MAX_SECONDS: u64 = 100 * 365 * 24 * 3600;

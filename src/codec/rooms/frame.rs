@@ -97,4 +97,13 @@ mod tests {
         assert_eq!(&out[..4], [0x88, 124, 0x03, 0xf0]);
         assert_eq!(std::str::from_utf8(&out[4..]).unwrap(), "я".repeat(61));
     }
+
+    #[test]
+    fn a_ping_carries_what_a_control_frame_may() {
+        for (length, carried) in [(0, 0), (7, 7), (125, 125), (126, 125), (1000, 125)] {
+            let mut out = BytesMut::new();
+            ping(&mut out, &vec![b'x'; length]);
+            assert_eq!(out, [&[0x89, carried as u8][..], &vec![b'x'; carried]].concat(), "{length}");
+        }
+    }
 }

@@ -29,7 +29,7 @@ pub enum Heard {
         /// The id that we gave it.
         id: MessageId,
         /// Where.
-        room: String,
+        room: RoomKey,
         /// Its place.
         at: Position,
     },
@@ -147,25 +147,25 @@ pub fn hear_rich(frame: &[u8]) -> Result<Heard, CodecError> {
     Ok(match kind.as_str() {
         "message" => Heard::Message(Box::new(post(frame)?)),
         "accepted" => Heard::Accepted {
-            id: id(frame)?.ok_or_else(|| missing("id"))?,
-            room: text(frame, "room")?,
+            id: own_id(frame)?,
+            room: room_key(&text(frame, "room")?)?,
             at: Position { epoch: epoch(frame)?, seq: number(frame, "seq")? },
         },
         "presence" => Heard::Presence {
             room: room(&text(frame, "room")?)?,
             user: text(frame, "user")?,
             state: text(frame, "state")?,
-            to: json::text(frame, "to")?,
+            to: some_text(frame, "to")?,
         },
         "typing" => Heard::Typing { room: room(&text(frame, "room")?)?, user: text(frame, "user")? },
         "receipt" if frame.contains_key("to") => Heard::DirectReceipt {
-            id: id(frame)?.ok_or_else(|| missing("id"))?,
+            id: own_id(frame)?,
             to: text(frame, "to")?,
             state: text(frame, "state")?,
-            reason: json::text(frame, "reason")?,
+            reason: some_text(frame, "reason")?,
         },
         "receipt" => Heard::Receipt {
-            id: id(frame)?.ok_or_else(|| missing("id"))?,
+            id: own_id(frame)?,
             room: room(&text(frame, "room")?)?,
             seq: number(frame, "seq")?,
             sent: number(frame, "sent")?,
@@ -188,7 +188,7 @@ pub fn hear_rich(frame: &[u8]) -> Result<Heard, CodecError> {
             room: room_key(&text(frame, "room")?)?,
             text: text(frame, "text")?,
             messages: objects(frame, "messages")?.into_iter().map(|mut m| post(&mut m)).collect::<Result<_, _>>()?,
-            before: optional(frame, "before")?,
+            before: some_number(frame, "before")?,
         },
         "sessions" => {
             let sessions = objects(frame, "sessions")?;
@@ -201,10 +201,8 @@ pub fn hear_rich(frame: &[u8]) -> Result<Heard, CodecError> {
 }
 
 fn post(frame: &mut Object) -> Result<Post, CodecError> {
-    let key = text(frame, "room")?;
-    let room = room_key(&key)?;
     let record = Record {
-        room,
+        room: room_key(&text(frame, "room")?)?,
         seq: number(frame, "seq")?,
         prev: number(frame, "prev")?,
         at: Timestamp::from_millis(number(frame, "ts")?),
@@ -222,7 +220,7 @@ fn sign_in(session: &mut Object) -> Result<SignIn, CodecError> {
         id: text(session, "session")?.into(),
         issued: Timestamp::from_millis(number(session, "issued")?),
         connections: u32::try_from(connections).map_err(|e| CodecError::value("connections", e))?,
-        ends: optional(session, "ends")?.map(Timestamp::from_millis),
+        ends: some_number(session, "ends")?.map(Timestamp::from_millis),
         current: flag(session, "current")?,
     })
 }
@@ -235,12 +233,20 @@ fn text(frame: &mut Object, key: &'static str) -> Result<String, CodecError> {
     json::text(frame, key)?.ok_or_else(|| missing(key))
 }
 
+/// A text that may be left out; `null` leaves it out too.
+fn some_text(frame: &mut Object, key: &'static str) -> Result<Option<String>, CodecError> {
+    match frame.get(key) {
+        Some(Value::Null) => Ok(None),
+        _ => json::text(frame, key),
+    }
+}
+
 fn number(frame: &mut Object, key: &'static str) -> Result<u64, CodecError> {
     let value = frame.remove(key).ok_or_else(|| missing(key))?;
     value.as_u64().ok_or_else(|| CodecError::Shape(format!("'{key}' must be a number, found {}", json::kind(&value))))
 }
 
-fn optional(frame: &mut Object, key: &'static str) -> Result<Option<u64>, CodecError> {
+fn some_number(frame: &mut Object, key: &'static str) -> Result<Option<u64>, CodecError> {
     match frame.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(_) => number(frame, key).map(Some),
@@ -249,7 +255,9 @@ fn optional(frame: &mut Object, key: &'static str) -> Result<Option<u64>, CodecE
 
 fn flag(frame: &mut Object, key: &'static str) -> Result<bool, CodecError> {
     let value = frame.remove(key).ok_or_else(|| missing(key))?;
-    value.as_bool().ok_or_else(|| CodecError::Shape(format!("'{key}' must be true or false")))
+    value
+        .as_bool()
+        .ok_or_else(|| CodecError::Shape(format!("'{key}' must be true or false, found {}", json::kind(&value))))
 }
 
 fn objects(frame: &mut Object, key: &'static str) -> Result<Vec<Object>, CodecError> {
@@ -274,10 +282,12 @@ fn epoch(frame: &mut Object) -> Result<Epoch, CodecError> {
     Epoch::new(&text(frame, "epoch")?).map_err(|e| CodecError::value("epoch", e))
 }
 
+/// The id of a message of ours.
+fn own_id(frame: &mut Object) -> Result<MessageId, CodecError> {
+    id(frame)?.ok_or_else(|| missing("id"))
+}
+
 fn id(frame: &mut Object) -> Result<Option<MessageId>, CodecError> {
-    match frame.remove("id") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(id)) => MessageId::new(&id).map(Some).map_err(|e| CodecError::value("id", e)),
-        Some(other) => Err(CodecError::Shape(format!("'id' must be a string, found {}", json::kind(&other)))),
-    }
+    let id = some_text(frame, "id")?;
+    id.map(|id| MessageId::new(&id).map_err(|e| CodecError::value("id", e))).transpose()
 }

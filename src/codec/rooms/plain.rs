@@ -49,8 +49,9 @@ fn confirmation(seq: u64) -> String {
 /// The direct message that a pong confirms, if it confirms one.
 #[must_use]
 pub fn confirmed(pong: &[u8]) -> Option<u64> {
-    let seq = std::str::from_utf8(pong).ok()?.strip_prefix(CONFIRM)?;
-    seq.bytes().all(|digit| digit.is_ascii_digit()).then(|| seq.parse().ok()).flatten()
+    let seq = std::str::from_utf8(pong).ok()?.strip_prefix(CONFIRM)?.parse().ok()?;
+    // Numbers have other spellings, which were never sent.
+    (confirmation(seq).as_bytes() == pong).then_some(seq)
 }
 
 const CONFIRM: &str = "direct ";

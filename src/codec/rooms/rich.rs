@@ -8,7 +8,7 @@ use super::frame::{self, push_json};
 use crate::codec::Encode;
 use crate::message::{Delivery, Epoch, Event, Post, Record, RoomKey, SignIn};
 
-/// Writes rich frames.
+/// Writes rich frames. A field that has nothing to say is left out.
 #[derive(Clone, Copy, Debug)]
 pub struct Rich;
 
@@ -41,9 +41,13 @@ impl Encode for Rich {
                 "type": "receipt", "id": id.as_str(), "room": room, "seq": seq,
                 "sent": sent, "delivered": delivered, "members": members,
             }),
-            Event::DirectReceipt { id, to, state, reason } => json!({
-                "type": "receipt", "id": id.as_str(), "to": &**to, "state": word(*state), "reason": reason,
-            }),
+            Event::DirectReceipt { id, to, state, reason } => {
+                let mut receipt = json!({ "type": "receipt", "id": id.as_str(), "to": &**to, "state": word(*state) });
+                if let Some(reason) = reason {
+                    receipt["reason"] = (*reason).into();
+                }
+                receipt
+            }
             // A rich client says `received` by itself.
             Event::Confirm { .. } => return false,
             Event::Gap { room, from, to } => json!({ "type": "gap", "room": room.to_string(), "from": from, "to": to }),
@@ -100,8 +104,9 @@ fn found(out: &mut BytesMut, room: &RoomKey, text: &str, epoch: &Epoch, records:
         push_json(out, &room.to_string());
         out.put_slice(b",\"text\":");
         push_json(out, text);
-        out.put_slice(b",\"before\":");
-        out.put_slice(before.map_or_else(|| "null".to_owned(), |before| before.to_string()).as_bytes());
+        if let Some(before) = before {
+            out.put_slice(format!(",\"before\":{before}").as_bytes());
+        }
         out.put_slice(b",\"messages\":[");
         for (at, record) in records.iter().enumerate() {
             if at > 0 {
@@ -114,10 +119,14 @@ fn found(out: &mut BytesMut, room: &RoomKey, text: &str, epoch: &Epoch, records:
 }
 
 fn sign_in(session: &SignIn) -> Value {
-    json!({
+    let mut value = json!({
         "session": &*session.id, "issued": session.issued.as_millis(), "connections": session.connections,
-        "ends": session.ends.map(|ends| ends.as_millis()), "current": session.current,
-    })
+        "current": session.current,
+    });
+    if let Some(ends) = session.ends {
+        value["ends"] = ends.as_millis().into();
+    }
+    value
 }
 
 fn word(state: Delivery) -> &'static str {
