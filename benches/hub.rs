@@ -164,7 +164,8 @@ fn to_sinks(criterion: &mut Criterion, name: &str, author: Author) {
             group.bench_function(BenchmarkId::new("members", members), |bencher| {
                 bencher.to_async(&runtime).iter(async || {
                     tally.expect(messages);
-                    author.say(&mut *speaker.lock().await, messages).await;
+                    let mut seat = speaker.lock().await;
+                    author.say(&mut seat, messages).await;
                     tally.complete().await;
                 });
             });
@@ -314,7 +315,8 @@ fn served(group: &mut BenchmarkGroup<'_, WallTime>, members: usize, messages: us
     group.bench_function(BenchmarkId::new("room server", members), |bencher| {
         bencher.to_async(&runtime).iter(async || {
             drain.tally.expect(bytes);
-            author.say(&mut *speaker.lock().await, messages).await;
+            let mut seat = speaker.lock().await;
+            author.say(&mut seat, messages).await;
             drain.tally.complete().await;
         });
     });
