@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 #[test]
 fn the_pages_that_others_look_for_are_there_and_their_links_lead_somewhere() {
     let pages = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
-    for page in pages.into_iter().chain(["docs/embedding.md", "docs/operations.md", "docs/protocols.md"]) {
+    for page in
+        pages.into_iter().chain(["docs/embedding.md", "docs/operations.md", "docs/performance.md", "docs/protocols.md"])
+    {
         let text = read(page);
         assert!(text.starts_with("# "), "{page} has no title");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
