@@ -15,7 +15,8 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 
@@ -46,9 +47,9 @@ pub struct RoomService {
     pub(super) hub: Hub,
     names: Arc<Names>,
     /// Connections that left HTTP.
-    pub(super) tasks: TaskTracker,
+    tasks: TaskTracker,
     /// Fires when they have had their time to close.
-    pub(super) ended: CancellationToken,
+    ended: CancellationToken,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -74,6 +75,20 @@ impl RoomService {
 
     pub(super) fn limits(&self) -> &Arc<Limits> {
         self.hub.limits()
+    }
+
+    /// Cuts what left HTTP when the guard is dropped.
+    pub(crate) fn cut_on_drop(&self) -> DropGuard {
+        self.ended.clone().drop_guard()
+    }
+
+    /// Lets what left HTTP end until then, and cuts it.
+    pub(crate) async fn finish(&self, deadline: Instant) {
+        self.tasks.close();
+        // Whoever does not take the last bytes in time is cut.
+        let _ = tokio::time::timeout_at(deadline, self.tasks.wait()).await;
+        self.ended.cancel();
+        self.tasks.wait().await;
     }
 
     async fn answer(self, request: Request<Incoming>, way: Way, from: Option<SocketAddr>) -> Answer {
@@ -159,6 +174,15 @@ impl hyper::service::Service<Request<Incoming>> for RoomService {
         let answer = self.clone().answer(request, Way::Foreign, None);
         Box::pin(async move { Ok(answer.await.map(Body::from)) })
     }
+}
+
+/// What a room server asks of every head: our rules, and a `Host` that is ours. Only a page of the server's own may ask
+/// here, whatever origins are configured for rooms.
+#[cfg(feature = "server")]
+pub(crate) fn check_own(head: &Parts, limits: &Limits, hosts: &[String]) -> Result<(), Problem> {
+    check_head(head, limits)?;
+    check_host(&head.headers, hosts)?;
+    check_origin(&head.headers, &[]).map(drop)
 }
 
 /// Lets a page of a configured origin read the answer.

@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::{Error, Message as Frame};
 use tracing::debug;
 
 use crate::codec::rooms::{self, Mode, Plain, Rich};
-use crate::hub::{Batch, Encoding, End, Flushed, Hub, Lifetime, Offered, Outbox, Rate, Seat, Sink};
+use crate::hub::{Batch, Cut, Encoding, End, Flushed, Hub, Lifetime, Offered, Outbox, Rate, Seat, Sink};
 use crate::limits::Limits;
 use crate::message::{Closing, Command, Refusal};
 use crate::name::RoomName;
@@ -108,12 +108,18 @@ async fn converse(reader: Reader, mut out: Out, read: Vec<u8>, mut seat: Seat, h
                     Err((why, id)) => seat.refuse(why, id),
                 }
             }
-            Some(Ok(Frame::Binary(_))) => close(&outbox, 1003, "commands are text frames"),
+            Some(Ok(Frame::Binary(_))) => {
+                seat.count_cut(Cut::Protocol);
+                close(&outbox, 1003, "commands are text frames");
+            }
             // Pings and Closes have been answered.
             Some(Ok(_)) => {}
             Some(Err(error)) => {
                 match close_for(&error) {
-                    Some((code, reason)) => close(&outbox, code, reason),
+                    Some((code, reason)) => {
+                        seat.count_cut(Cut::Protocol);
+                        close(&outbox, code, reason);
+                    }
                     None => outbox.close_with(Bytes::new()),
                 }
                 break;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::counters::{Counters, Gauges};
 use super::inbox::{Inbox, Input, SessionId};
 use super::outbox::Outbox;
 use super::room::RoomState;
@@ -26,6 +27,7 @@ pub(super) struct Directory {
     /// When users without sessions end.
     ends: BTreeSet<(Instant, UserId)>,
     sessions: u64,
+    pub(super) counters: Arc<Counters>,
 }
 
 #[derive(Debug)]
@@ -175,7 +177,7 @@ impl Directory {
         user.made += usize::from(make);
         let outbox = entering.outbox.clone();
         let entry = self.rooms.entry(room.clone()).or_insert_with(|| Room {
-            inbox: start(RoomKey::Room(room.clone()), limits),
+            inbox: start(RoomKey::Room(room.clone()), limits, &self.counters),
             sessions: 0,
             maker: make.then_some(id),
         });
@@ -232,7 +234,7 @@ impl Directory {
         let inbox = match &user.direct {
             Some(inbox) => inbox.clone(),
             None => {
-                let inbox = start(RoomKey::Direct(id), limits);
+                let inbox = start(RoomKey::Direct(id), limits, &self.counters);
                 for session in &user.sessions {
                     join(&inbox, session.id, id, &user.name, &session.outbox);
                 }
@@ -240,6 +242,14 @@ impl Directory {
             }
         };
         Ok((id, inbox))
+    }
+
+    /// What there is, but for what waits in the ways out.
+    pub(super) fn gauges(&self) -> (Gauges, Vec<Arc<Outbox>>) {
+        let sessions = self.users.values().flat_map(|user| &user.sessions);
+        let outboxes: Vec<_> = sessions.map(|session| session.outbox.clone()).collect();
+        let rooms = self.rooms.values().filter(|room| room.sessions > 0).count();
+        (Gauges { users: self.users.len(), sessions: outboxes.len(), rooms, ..Gauges::default() }, outboxes)
     }
 
     /// Ends every session, and every room once its inbox is empty.
@@ -302,9 +312,9 @@ fn join(
 }
 
 /// Starts a room's task, which ends when its inbox is closed.
-fn start(key: RoomKey, limits: &Limits) -> Arc<Inbox> {
+fn start(key: RoomKey, limits: &Limits, counters: &Arc<Counters>) -> Arc<Inbox> {
     let inbox = Arc::new(Inbox::new());
-    tokio::spawn(Turns::new(RoomState::new(key, limits), inbox.clone()).run());
+    tokio::spawn(Turns::new(RoomState::new(key, limits), inbox.clone(), counters.clone()).run());
     inbox
 }
 

@@ -4,6 +4,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::time::Instant;
 
 use super::outbox::Outbox;
 use crate::message::{MessageId, UserId};
@@ -52,6 +53,8 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 struct Queue {
     inputs: Vec<Input>,
+    /// When the first of them came in.
+    since: Option<Instant>,
     taken_space: usize,
     closed: bool,
 }
@@ -87,6 +90,9 @@ impl Inbox {
         }
         queue.inputs.push(input);
         let first = queue.inputs.len() == 1;
+        if first {
+            queue.since = Some(Instant::now());
+        }
         drop(queue);
         if first {
             wake.notify_one();
@@ -100,21 +106,22 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    /// Takes all that waits into `into`, which is empty; `false` when nothing will ever come again.
+    /// Takes all that waits into `into`, which is empty, and tells when the first of it came in; `None` when nothing
+    /// will ever come again.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, nothing was taken.
-    pub(super) async fn take(&self, into: &mut Vec<Input>) -> bool {
+    pub(super) async fn take(&self, into: &mut Vec<Input>) -> Option<Instant> {
         loop {
             {
                 let mut queue = self.lock();
-                if !queue.inputs.is_empty() {
+                if let Some(since) = queue.since.take() {
                     mem::swap(&mut queue.inputs, into);
                     self.space.add_permits(mem::take(&mut queue.taken_space));
-                    return true;
+                    return Some(since);
                 }
                 if queue.closed {
-                    return false;
+                    return None;
                 }
             }
             self.wake.notified().await;

@@ -30,6 +30,7 @@
 //! and offered to every member in one piece. Members that do not take it never hold a turn up; they get a bounded
 //! queue, and are cut when it is full.
 
+mod counters;
 mod directory;
 mod inbox;
 mod outbox;
@@ -45,6 +46,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 use tokio::time::Instant;
 
+pub use counters::{Counted, Counters, Cut, Gauges};
 pub use outbox::{End, Flushed, Outbox};
 pub use rate::Rate;
 pub use seat::{Heard, Seat};
@@ -68,6 +70,7 @@ pub struct Hub {
 
 struct Inner {
     limits: Arc<Limits>,
+    counters: Arc<Counters>,
     directory: Mutex<Directory>,
 }
 
@@ -102,7 +105,9 @@ impl Hub {
     /// With other limits.
     #[must_use]
     pub fn with_limits(limits: &Limits) -> Self {
-        let inner = Inner { limits: Arc::new(limits.clone()), directory: Mutex::default() };
+        let directory = Directory::default();
+        let counters = directory.counters.clone();
+        let inner = Inner { limits: Arc::new(limits.clone()), counters, directory: Mutex::new(directory) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -132,6 +137,7 @@ impl Hub {
     /// [`OpenError`].
     pub fn open(&self, token: &Secret, outbox: Arc<Outbox>, lifetime: Lifetime) -> Result<Seat, OpenError> {
         let opened = self.inner.lock().open(token, &outbox, &self.inner.limits, Instant::now())?;
+        self.inner.counters.opened();
         Ok(Seat::new(self.inner.clone(), opened, outbox, lifetime))
     }
 
@@ -153,10 +159,32 @@ impl Hub {
         Ok((seat, heard))
     }
 
+    /// What has been counted since it was made.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.inner.counters
+    }
+
+    /// What there is now. It looks at every session, so it is for now and then.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        let (mut gauges, outboxes) = self.inner.lock().gauges();
+        for outbox in outboxes {
+            let (bytes, messages) = outbox.queued();
+            gauges.queued_bytes += bytes;
+            gauges.queued_bytes_max = gauges.queued_bytes_max.max(bytes);
+            gauges.queued_messages += messages;
+        }
+        gauges
+    }
+
     /// Tells every session that the server stops ([`Closing::Stopping`]), and lets the rooms end.
     pub fn stop(&self) {
         let outboxes = self.inner.lock().shut_down();
         for outbox in outboxes {
+            if outbox.end().is_none() {
+                self.inner.counters.cut(Closing::Stopping);
+            }
             outbox.close(Closing::Stopping);
         }
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::counters::Cut;
 use super::inbox::{Inbox, Input, Said, SessionId};
-use super::outbox::Outbox;
+use super::outbox::{End, Outbox};
 use super::sink::{Batch, Encoding, Offered, Sink};
 use super::{Inner, Lifetime};
 use crate::message::{Closing, Command, Event, MessageId, Refusal, UserId};
@@ -115,6 +116,7 @@ impl Seat {
 
     /// Tells the session that a command was refused.
     pub fn refuse(&self, why: Refusal, id: Option<MessageId>) {
+        self.hub.counters.refused(&why);
         self.outbox.tell(&[Event::Refused { why, id }]);
     }
 
@@ -127,7 +129,15 @@ impl Seat {
         if let Some(refusal) = refusal {
             self.refuse(refusal, None);
         }
+        self.count_cut(why);
         self.outbox.close(why);
+    }
+
+    /// Counts that the server ends the session, for [`Hub::counters`](super::Hub::counters).
+    pub(crate) fn count_cut(&self, why: impl Into<Cut>) {
+        if self.outbox.end().is_none() {
+            self.hub.counters.cut(why);
+        }
     }
 
     async fn direct(&self, to: &str, body: Arc<str>, id: Option<MessageId>) -> Result<(), Refusal> {
@@ -196,6 +206,9 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if self.outbox.end() == Some(End::Cut) {
+            self.hub.counters.cut(Cut::TooSlow);
+        }
         self.hub.lock().close(self.user, self.session, self.lifetime, Instant::now());
     }
 }

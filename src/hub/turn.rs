@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::BytesMut;
 use tokio::time::{Instant, timeout_at};
 
+use super::counters::Counters;
 use super::inbox::{Inbox, Input, Said, SessionId};
 use super::outbox::{Outbox, tell_all};
 use super::room::{Posted, RoomState};
@@ -33,6 +34,9 @@ pub(super) struct Turns {
     until: Option<Instant>,
     /// What single sessions hear behind the batch.
     told: Vec<(Arc<Outbox>, Event)>,
+    counters: Arc<Counters>,
+    /// Messages that this turn has accepted.
+    accepted: u64,
 }
 
 struct Member {
@@ -54,7 +58,7 @@ struct Lane {
 }
 
 impl Turns {
-    pub(super) fn new(state: RoomState, inbox: Arc<Inbox>) -> Self {
+    pub(super) fn new(state: RoomState, inbox: Arc<Inbox>, counters: Arc<Counters>) -> Self {
         Self {
             state,
             inbox,
@@ -66,6 +70,8 @@ impl Turns {
             urgent: false,
             until: None,
             told: Vec::new(),
+            counters,
+            accepted: 0,
         }
     }
 
@@ -79,8 +85,8 @@ impl Turns {
                 None => Ok(inbox.take(&mut inputs).await),
             };
             match taken {
-                Ok(true) => {
-                    self.turn(&mut inputs);
+                Ok(Some(since)) => {
+                    self.turn(&mut inputs, since);
                     // What a burst left behind is not kept.
                     if inputs.capacity() > KEPT_INPUTS {
                         inputs = Vec::new();
@@ -88,13 +94,14 @@ impl Turns {
                     // Those who speak get their turn too; what they say meanwhile makes the next batch.
                     tokio::task::yield_now().await;
                 }
-                Ok(false) => return self.flush(),
+                Ok(None) => return self.flush(),
                 Err(_) => self.flush(),
             }
         }
     }
 
-    fn turn(&mut self, inputs: &mut Vec<Input>) {
+    /// `since`: when the first of the inputs came in.
+    fn turn(&mut self, inputs: &mut Vec<Input>, since: Instant) {
         let now = now();
         for input in inputs.drain(..) {
             match input {
@@ -131,6 +138,10 @@ impl Turns {
             self.flush();
         }
         tell_all(&mut self.told);
+        let accepted = mem::take(&mut self.accepted);
+        if accepted > 0 {
+            self.counters.accepted(accepted, since.elapsed());
+        }
     }
 
     fn join(&mut self, session: SessionId, user: UserId, name: crate::name::Nickname, outbox: Arc<Outbox>) {
@@ -179,6 +190,7 @@ impl Turns {
         let Some(name) = name.or_else(|| self.state.name(user).cloned()) else { return };
         let event = match self.state.post(user, &name, body, id.clone(), now) {
             Ok(Posted::New(post)) => {
+                self.accepted += 1;
                 let event = Event::Message(post.clone());
                 self.urgent = true;
                 self.add(event.clone());
@@ -191,7 +203,10 @@ impl Turns {
                 })
             }
             Ok(Posted::Again(at)) => id.map(|id| Event::Accepted { id, room: self.state.key().clone(), at }),
-            Err(why) => Some(Event::Refused { why, id }),
+            Err(why) => {
+                self.counters.refused(&why);
+                Some(Event::Refused { why, id })
+            }
         };
         if let Some(event) = event {
             self.told.push((reply, event));
