@@ -83,7 +83,7 @@ fn runtime() -> Runtime {
 }
 
 async fn sign_up(hub: &Hub, name: &str) -> Secret {
-    hub.sign_up(&Nickname::new(name).unwrap()).unwrap()
+    hub.sign_up(&Nickname::new(name).unwrap()).await.unwrap()
 }
 
 /// What is still to come, and whoever waits for it.
@@ -131,7 +131,7 @@ impl Sink for Taking {
 
 async fn take_seat(hub: &Hub, name: &str, author: Author, witness: Option<Arc<Tally>>) -> Seat {
     let outbox = Arc::new(Outbox::new(Taking { encoding: author.encoding(), witness }, hub.limits()));
-    hub.open(&sign_up(hub, name).await, outbox, author.lifetime()).unwrap()
+    hub.open(&sign_up(hub, name).await, outbox, author.lifetime(), None).await.unwrap()
 }
 
 /// Members without sockets, the author the first of them.

@@ -8,6 +8,8 @@ use crate::name::NameError;
 use crate::peer::{PeerError, SendError};
 use crate::registry::{RegistryError, ServeError};
 use crate::secret::SecretError;
+#[cfg(feature = "server")]
+use crate::server::{ConfigError, ServerError};
 use crate::store::StoreError;
 use crate::transport::TransportError;
 
@@ -36,6 +38,12 @@ pub enum Error {
     Peer(#[from] PeerError),
     /// A message was not sent.
     Send(#[from] SendError),
+    /// A configuration was refused.
+    #[cfg(feature = "server")]
+    Config(#[from] ConfigError),
+    /// A message server does not run.
+    #[cfg(feature = "server")]
+    Server(#[from] ServerError),
     /// A socket or a file failed.
     Io(#[from] std::io::Error),
 }

@@ -45,12 +45,14 @@
 //!   in SQLite, where an answered write is on disk.
 //! - [`hub`]: rooms: users, sessions, one order per room, and the fan-out to every member.
 //! - [`gateway`]: sockets before a hub: sign-in over HTTP, and the room protocol over WebSocket.
+//! - `server` (feature `server`): rooms and the registry in one, as `talk-server` runs them.
 //! - [`codec`]: the wires as pure functions. [`text`]: what makes a stranger's text safe to show.
 //! - [`limits`]: every bound, with its unit, default and reason.
 //!
 //! # Features
 //! - `net` (default): sockets: transports, registry, peer.
 //! - `sqlite` (default): the stores on SQLite.
+//! - `server` (default): the message server that `talk-server` runs.
 //! - `terminal` (default): what the binaries need besides.
 //! - `testing`: the conformance suites for own transports and stores, in `talk::testing`.
 //!
@@ -66,6 +68,7 @@ mod error;
 pub mod gateway;
 pub mod hub;
 pub mod limits;
+pub mod measure;
 pub mod message;
 pub mod name;
 #[cfg(feature = "net")]
@@ -75,6 +78,8 @@ pub mod peer;
 #[cfg(feature = "net")]
 pub mod registry;
 pub mod secret;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod store;
 #[cfg(feature = "terminal")]
 pub mod terminal;

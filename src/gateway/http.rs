@@ -15,7 +15,8 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 
@@ -25,10 +26,10 @@ use crate::hub::{Hub, SignInError};
 use crate::limits::Limits;
 use crate::message::Refusal;
 use crate::name::{Nickname, is_room_protocol_name};
-use crate::secret::Password;
 pub use crate::net::body::Body;
 use crate::net::http::{Answer, Handler, Problem, Upgrade, answer, check_head, read_body};
 use crate::net::upgrade::{check_upgrade, switching};
+use crate::secret::Password;
 use crate::text::SafeText;
 
 /// The room server's HTTP over a hub: mount it in any hyper server that serves upgrades, or let
@@ -47,9 +48,9 @@ pub struct RoomService {
     pub(super) hub: Hub,
     names: Arc<Names>,
     /// Connections that left HTTP.
-    pub(super) tasks: TaskTracker,
+    tasks: TaskTracker,
     /// Fires when they have had their time to close.
-    pub(super) ended: CancellationToken,
+    ended: CancellationToken,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -75,6 +76,20 @@ impl RoomService {
 
     pub(super) fn limits(&self) -> &Arc<Limits> {
         self.hub.limits()
+    }
+
+    /// Cuts what left HTTP when the guard is dropped.
+    pub(crate) fn cut_on_drop(&self) -> DropGuard {
+        self.ended.clone().drop_guard()
+    }
+
+    /// Lets what left HTTP end until then, and cuts it.
+    pub(crate) async fn finish(&self, deadline: Instant) {
+        self.tasks.close();
+        // Whoever does not take the last bytes in time is cut.
+        let _ = tokio::time::timeout_at(deadline, self.tasks.wait()).await;
+        self.ended.cancel();
+        self.tasks.wait().await;
     }
 
     async fn answer(self, request: Request<Incoming>, way: Way, from: Option<SocketAddr>) -> Answer {
@@ -172,7 +187,8 @@ impl RoomService {
         }
         let (token, protocol) = known.ok_or_else(unauthorized)?;
         let upgrade = Upgrade::of(&mut Request::from_parts(head, body));
-        let session = websocket::serve(upgrade, way, self.hub.clone(), token, mode, from.map(|from| from.ip().to_canonical()));
+        let session =
+            websocket::serve(upgrade, way, self.hub.clone(), token, mode, from.map(|from| from.ip().to_canonical()));
         let ended = self.ended.clone();
         let span = debug_span!("websocket", from = from.map(tracing::field::display));
         self.tasks.spawn(async move { ended.run_until_cancelled_owned(session).await }.instrument(span));
@@ -204,6 +220,15 @@ fn unauthorized() -> Problem {
 
 fn unavailable() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, Refusal::Unavailable.to_string()).with(RETRY_AFTER, "1")
+}
+
+/// What a room server asks of every head: our rules, and a `Host` that is ours. Only a page of the server's own may ask
+/// here, whatever origins are configured for rooms.
+#[cfg(feature = "server")]
+pub(crate) fn check_own(head: &Parts, limits: &Limits, hosts: &[String]) -> Result<(), Problem> {
+    check_head(head, limits)?;
+    check_host(&head.headers, hosts)?;
+    check_origin(&head.headers, &[]).map(drop)
 }
 
 /// Lets a page of a configured origin read the answer.

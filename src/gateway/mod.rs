@@ -13,6 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::frames::{FrameServer, Received};
@@ -54,7 +55,7 @@ impl RoomServer {
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
         let Self { listener, local: _, service } = self;
         let stopped = CancellationToken::new();
-        let _ended = service.ended.clone().drop_guard();
+        let _cut = service.cut_on_drop();
         let signal = async {
             stop.await;
             stopped.cancel();
@@ -62,10 +63,6 @@ impl RoomServer {
         };
         let serving = net::http::serve(listener, service.clone(), service.limits().clone(), stopped.clone());
         tokio::join!(signal, serving);
-        service.tasks.close();
-        // Whoever does not take the last bytes in time is cut by the guard.
-        let _ = tokio::time::timeout(service.limits().grace, service.tasks.wait()).await;
-        service.ended.cancel();
-        service.tasks.wait().await;
+        service.finish(Instant::now() + service.limits().grace).await;
     }
 }

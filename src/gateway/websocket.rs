@@ -27,7 +27,7 @@ use tracing::debug;
 
 use super::frames::Received;
 use crate::codec::rooms::{self, Mode, Plain, Rich};
-use crate::hub::{Batch, Encoding, End, Flushed, Hub, Lifetime, Offered, OpenError, Outbox, Rate, Seat, Sink};
+use crate::hub::{Batch, Cut, Encoding, End, Flushed, Hub, Lifetime, Offered, OpenError, Outbox, Rate, Seat, Sink};
 use crate::limits::Limits;
 use crate::message::{Closing, Command, Refusal, RoomKey};
 use crate::name::RoomName;
@@ -45,14 +45,7 @@ pub(super) enum Way {
 }
 
 /// Serves one session from the upgrade to its end.
-pub(super) async fn serve(
-    upgrade: Upgrade,
-    way: Way,
-    hub: Hub,
-    token: Secret,
-    mode: Mode,
-    from: Option<IpAddr>,
-) {
+pub(super) async fn serve(upgrade: Upgrade, way: Way, hub: Hub, token: Secret, mode: Mode, from: Option<IpAddr>) {
     let (outbox, reader, out, read, place) = match way {
         Way::Own => {
             let Some((outbox, read, place)) = Box::pin(own(upgrade, mode, hub.limits())).await else { return };
@@ -102,6 +95,7 @@ async fn converse(reader: Reader, mut out: Out, read: Vec<u8>, mut seat: Seat, h
             frame = next(&mut socket, &mut out, &outbox) => frame,
             () = silence.lasts() => {
                 if silence.is_dead() {
+                    seat.count_cut(Cut::Silent);
                     close(&outbox, 1001, "nothing was heard of you");
                 } else {
                     outbox.offer(&Batch::raw(silence.question()));
@@ -109,7 +103,16 @@ async fn converse(reader: Reader, mut out: Out, read: Vec<u8>, mut seat: Seat, h
                 continue;
             }
         };
-        let Some(frame) = frame else { break };
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(end) => {
+                if end.is_some() {
+                    seat.count_cut(Cut::Protocol);
+                }
+                goodbye(&outbox, end);
+                break;
+            }
+        };
         silence.ends();
         match frame {
             Frame::Text(text) => {
@@ -125,7 +128,10 @@ async fn converse(reader: Reader, mut out: Out, read: Vec<u8>, mut seat: Seat, h
                     Err((why, id)) => seat.refuse(why, id),
                 }
             }
-            Frame::Binary(_) => close(&outbox, 1003, "commands are text frames"),
+            Frame::Binary(_) => {
+                seat.count_cut(Cut::Protocol);
+                close(&outbox, 1003, "commands are text frames");
+            }
             Frame::Pong(payload) => {
                 silence.was_answered();
                 if let (Mode::Plain, Some(seq)) = (mode, rooms::confirmed(&payload)) {
@@ -154,7 +160,11 @@ pub(super) async fn exchange(
     let wire = Wire { reader: Reader::Own(own), outbox: outbox.clone() };
     let mut socket = WebSocketStream::from_partially_read(wire, read, Role::Server, Some(config(&limits))).await;
     let served = async {
-        while let Some(frame) = next(&mut socket, &mut out, &outbox).await {
+        let end = loop {
+            let frame = match next(&mut socket, &mut out, &outbox).await {
+                Ok(frame) => frame,
+                Err(end) => break end,
+            };
             let mut bytes = BytesMut::new();
             match &frame {
                 Frame::Text(text) => answer(Received::Text(text), &mut bytes),
@@ -164,7 +174,8 @@ pub(super) async fn exchange(
             if !bytes.is_empty() {
                 outbox.offer(&Batch::raw(bytes.freeze()));
             }
-        }
+        };
+        goodbye(&outbox, end);
     };
     tokio::select! {
         () = stopped.cancelled() => outbox.close(Closing::Stopping),
@@ -189,22 +200,31 @@ async fn own(
     Some((Arc::new(Outbox::new(Socket { mode, stream }, limits)), read.to_vec(), place))
 }
 
-/// The next frame, while what waits is carried out. `None` is the end; the other end has been told of it.
-async fn next(socket: &mut WebSocketStream<Wire>, out: &mut Out, outbox: &Outbox) -> Option<Frame> {
+/// The next frame, while what waits is carried out; at the end the code and the reason to close with, if there is
+/// anything left to close.
+async fn next(
+    socket: &mut WebSocketStream<Wire>,
+    out: &mut Out,
+    outbox: &Outbox,
+) -> Result<Frame, Option<(u16, &'static str)>> {
     let frame = tokio::select! {
         biased;
-        () = out.carry(outbox) => return None,
+        () = out.carry(outbox) => return Err(None),
         frame = socket.next() => frame,
     };
     match frame {
-        Some(Ok(frame)) => return Some(frame),
-        Some(Err(error)) => match close_for(&error) {
-            Some((code, reason)) => close(outbox, code, reason),
-            None => outbox.close_with(Bytes::new()),
-        },
+        Some(Ok(frame)) => Ok(frame),
+        Some(Err(error)) => Err(close_for(&error)),
+        None => Err(None),
+    }
+}
+
+/// Says goodbye at the end of what [`next`] gives, unless somebody did.
+fn goodbye(outbox: &Outbox, end: Option<(u16, &'static str)>) {
+    match end {
+        Some((code, reason)) => close(outbox, code, reason),
         None => outbox.close_with(Bytes::new()),
     }
-    None
 }
 
 async fn obey(seat: &mut Seat, command: Command) {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::counters::Gauges;
 use super::inbox::{Inbox, Input, Join, Joined, Resume, SessionId};
 use super::outbox::Outbox;
 use super::receipts::DirectReceipts;
@@ -175,10 +176,6 @@ impl Directory {
 
     pub(super) fn is_account(&self, user: UserId) -> bool {
         self.users.get(&user).is_some_and(|present| present.account)
-    }
-
-    pub(super) fn is_here(&self, user: UserId) -> bool {
-        self.users.contains_key(&user)
     }
 
     /// Where a user comes from.
@@ -473,16 +470,13 @@ impl Directory {
         mem::take(&mut self.vanished)
     }
 
-    /// Users, sessions, and rooms that somebody is in.
-    pub(super) fn counts(&self) -> (usize, usize, usize) {
-        let sessions = self.users.values().map(|user| user.sessions.len()).sum();
-        let rooms = self.rooms.iter().filter(|(key, room)| matches!(key, RoomKey::Room(_)) && room.sessions > 0);
-        (self.users.len(), sessions, rooms.count())
-    }
-
-    /// What waits for each session, in bytes and messages.
-    pub(super) fn queued(&self) -> Vec<(usize, usize)> {
-        self.users.values().flat_map(|user| &user.sessions).map(|place| place.outbox.queued()).collect()
+    /// What there is, but for what waits in the ways out.
+    pub(super) fn gauges(&self) -> (Gauges, Vec<Arc<Outbox>>) {
+        let sessions = self.users.values().flat_map(|user| &user.sessions);
+        let outboxes: Vec<_> = sessions.map(|place| place.outbox.clone()).collect();
+        let rooms =
+            self.rooms.iter().filter(|(key, room)| matches!(key, RoomKey::Room(_)) && room.sessions > 0).count();
+        (Gauges { users: self.users.len(), sessions: outboxes.len(), rooms, ..Gauges::default() }, outboxes)
     }
 
     /// Rooms that are not one user's direct messages. Counted when a room is made, which is rare.

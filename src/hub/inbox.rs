@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::time::Instant;
 
 use super::outbox::Outbox;
 use crate::message::{Epoch, MessageId, UserId};
@@ -19,16 +20,40 @@ pub(super) struct SessionId(pub(super) u64);
 pub(super) enum Input {
     Join(Box<Join>),
     /// A member comes back to a position.
-    Resume { session: SessionId, resume: Resume, done: oneshot::Sender<Joined> },
-    Leave { session: SessionId, done: Option<oneshot::Sender<()>> },
+    Resume {
+        session: SessionId,
+        resume: Resume,
+        done: oneshot::Sender<Joined>,
+    },
+    Leave {
+        session: SessionId,
+        done: Option<oneshot::Sender<()>>,
+    },
     /// Somebody is put out, and told why.
-    Expel { user: UserId, why: Arc<str>, done: oneshot::Sender<()> },
-    Rename { user: UserId, new: Nickname, done: oneshot::Sender<()> },
+    Expel {
+        user: UserId,
+        why: Arc<str>,
+        done: oneshot::Sender<()>,
+    },
+    Rename {
+        user: UserId,
+        new: Nickname,
+        done: oneshot::Sender<()>,
+    },
     /// Whom a user does not want to hear.
-    Blocked { user: UserId, blocked: Arc<[UserId]> },
+    Blocked {
+        user: UserId,
+        blocked: Arc<[UserId]>,
+    },
     Post(Said),
-    Typing { session: SessionId, user: UserId },
-    Received { session: SessionId, seq: u64 },
+    Typing {
+        session: SessionId,
+        user: UserId,
+    },
+    Received {
+        session: SessionId,
+        seq: u64,
+    },
     Who(Arc<Outbox>),
 }
 
@@ -103,6 +128,8 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 struct Queue {
     inputs: Vec<Input>,
+    /// When the first of them came in.
+    since: Option<Instant>,
     taken_space: usize,
     closed: bool,
 }
@@ -147,6 +174,9 @@ impl Inbox {
         }
         queue.inputs.push(input);
         let first = queue.inputs.len() == 1;
+        if first {
+            queue.since = Some(Instant::now());
+        }
         drop(queue);
         if first {
             wake.notify_one();
@@ -166,21 +196,22 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    /// Takes all that waits into `into`, which is empty; `false` when nothing will ever come again.
+    /// Takes all that waits into `into`, which is empty, and tells when the first of it came in; `None` when nothing
+    /// will ever come again.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, nothing was taken.
-    pub(super) async fn take(&self, into: &mut Vec<Input>) -> bool {
+    pub(super) async fn take(&self, into: &mut Vec<Input>) -> Option<Instant> {
         loop {
             {
                 let mut queue = self.lock();
-                if !queue.inputs.is_empty() {
+                if let Some(since) = queue.since.take() {
                     mem::swap(&mut queue.inputs, into);
                     self.space.add_permits(mem::take(&mut queue.taken_space));
-                    return true;
+                    return Some(since);
                 }
                 if queue.closed {
-                    return false;
+                    return None;
                 }
             }
             self.wake.notified().await;

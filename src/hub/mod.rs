@@ -34,6 +34,7 @@
 //! given. With stores on disk a message is told to nobody before it is as durable as the history makes it.
 
 mod connection;
+mod counters;
 mod directory;
 mod inbox;
 mod keep;
@@ -58,6 +59,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+pub use counters::{Counted, Counters, Cut, Gauges};
 pub use outbox::{End, Flushed, Outbox};
 pub use rate::Rate;
 pub use seat::{Heard, Seat};
@@ -74,8 +76,7 @@ use crate::message::{Closing, Event, Refusal, RoomKey, Timestamp, UserId};
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::secret::{Password, Secret};
 use crate::store::{
-    AccountStore, HistoryStore, MemoryAccounts, MemoryHistory, MemoryRules, Retention, RuleStore, StoreError,
-    UserRules,
+    AccountStore, HistoryStore, MemoryAccounts, MemoryHistory, MemoryRules, Retention, RuleStore, StoreError, UserRules,
 };
 
 /// Users, sessions and rooms. Cloning shares them.
@@ -95,6 +96,7 @@ struct Inner {
     retention: Retention,
     /// Runs with the runtime's clock, from the wall clock at the start.
     started: (Instant, Timestamp),
+    counters: Counters,
     directory: Mutex<Directory>,
     flying: Arc<Flying>,
     /// Held while somebody gets another name, so that store and directory agree.
@@ -226,6 +228,7 @@ impl Builder {
             admins: self.admins,
             retention: self.retention,
             started: (Instant::now(), turn::now()),
+            counters: Counters::default(),
             directory: Mutex::default(),
             flying: Arc::default(),
             renaming: tokio::sync::Mutex::default(),
@@ -369,6 +372,25 @@ impl Hub {
         Ok((seat.map_err(|_| Refusal::Over)?, heard))
     }
 
+    /// What has been counted since it was made.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.inner.counters
+    }
+
+    /// What there is now. It looks at every session, so it is for now and then.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        let (mut gauges, outboxes) = self.inner.lock().gauges();
+        for outbox in outboxes {
+            let (bytes, messages) = outbox.queued();
+            gauges.queued_bytes += bytes;
+            gauges.queued_bytes_max = gauges.queued_bytes_max.max(bytes);
+            gauges.queued_messages += messages;
+        }
+        gauges
+    }
+
     /// One pass of housekeeping: what ended guests leave behind is forgotten, what is too old or too much is cut. To be
     /// called now and then, every half minute for example.
     ///
@@ -390,6 +412,9 @@ impl Hub {
     pub fn stop(&self) {
         let outboxes = self.inner.lock().shut_down();
         for outbox in outboxes {
+            if outbox.end().is_none() {
+                self.inner.counters.cut(Closing::Stopping);
+            }
             outbox.close(Closing::Stopping);
         }
         self.inner.tasks.close();
@@ -428,6 +453,7 @@ impl Hub {
         if let Some(start) = opened.start {
             inner.start(start);
         }
+        inner.counters.opened();
         let mut seat = Seat::new(connection, opened.id, opened.rooms, outbox, pace);
         // Revoked meanwhile, its connections were not looked for here.
         if !self.knows(token).await {

@@ -158,6 +158,9 @@ impl Inner {
         let was = self.accounts.revoke(user, session, self.now()).await.map_err(|_| Refusal::Unavailable)?;
         let outboxes = self.lock().signed_in(user, session);
         for outbox in outboxes {
+            if outbox.end().is_none() {
+                self.counters.cut(Closing::Revoked);
+            }
             outbox.close(Closing::Revoked);
         }
         Ok(was)

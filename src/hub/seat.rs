@@ -7,9 +7,10 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{Connection, soon};
+use super::counters::Cut;
 use super::directory::{Entry, Rooms};
 use super::inbox::{Inbox, Input, Joined, Resume, Said, SessionId};
-use super::outbox::Outbox;
+use super::outbox::{End, Outbox};
 use super::replay::{Job, Replay};
 use super::sink::{Batch, Encoding, Offered, Sink};
 use super::{Inner, Lifetime, refusal};
@@ -135,6 +136,7 @@ impl Seat {
 
     /// Tells the session that a command was refused.
     pub fn refuse(&self, why: Refusal, id: Option<MessageId>) {
+        self.hub().counters.refused(&why);
         self.outbox.tell(&[Event::Refused { why, id }]);
     }
 
@@ -150,7 +152,15 @@ impl Seat {
         }
         self.close();
         Box::pin(self.connection.end(why == Closing::Exit)).await;
+        self.count_cut(why);
         self.outbox.close(why);
+    }
+
+    /// Counts that the server ends the session, for [`Hub::counters`](super::Hub::counters).
+    pub(crate) fn count_cut(&self, why: impl Into<Cut>) {
+        if self.outbox.end().is_none() {
+            self.hub().counters.cut(why);
+        }
     }
 
     /// Hears a room from the position that `joined` tells, if that is not now.
@@ -397,6 +407,9 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if self.outbox.end() == Some(End::Cut) {
+            self.hub().counters.cut(Cut::TooSlow);
+        }
         self.close();
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct Turns {
     receipts: Receipts,
     directs: Arc<Mutex<DirectReceipts>>,
     directs_due: Option<Instant>,
+    /// When the first of the inputs that are taken now came in.
+    since: Instant,
 }
 
 struct Member {
@@ -114,6 +116,7 @@ impl Turns {
             receipts: Receipts::default(),
             directs,
             directs_due: None,
+            since: Instant::now(),
         }
     }
 
@@ -128,7 +131,8 @@ impl Turns {
                 None => Ok(inbox.take(&mut inputs).await),
             };
             match taken {
-                Ok(true) => {
+                Ok(Some(since)) => {
+                    self.since = since;
                     self.turn(&mut inputs).await;
                     // What a burst left behind is not kept.
                     if inputs.capacity() > KEPT_INPUTS {
@@ -137,7 +141,7 @@ impl Turns {
                     // Those who speak get their turn too; what they say meanwhile makes the next batch.
                     tokio::task::yield_now().await;
                 }
-                Ok(false) => {
+                Ok(None) => {
                     self.commit().await;
                     return self.state.head().seq;
                 }
@@ -254,13 +258,8 @@ impl Turns {
         let key = self.state.key().clone();
         let member = &mut self.members[place];
         let Resume { epoch: claimed, from, seq, whole } = &resume;
-        let recovered = |from, recovered| Event::Recovered {
-            room: key.clone(),
-            epoch: epoch.clone(),
-            from,
-            to: last,
-            recovered,
-        };
+        let recovered =
+            |from, recovered| Event::Recovered { room: key.clone(), epoch: epoch.clone(), from, to: last, recovered };
         member.behind = false;
         member.from = self.open.len();
         if claimed.as_ref().is_some_and(|claimed| *claimed != epoch) {
@@ -339,9 +338,7 @@ impl Turns {
             };
             let event = match known {
                 Known::New => None,
-                Known::Again(at) => {
-                    Some(Event::Accepted { id: id.clone(), room: self.state.key().clone(), at })
-                }
+                Known::Again(at) => Some(Event::Accepted { id: id.clone(), room: self.state.key().clone(), at }),
                 Known::Other | Known::Flying => Some(Event::Refused { why: Refusal::IdReused, id: Some(id.clone()) }),
                 Known::Failed => Some(Event::Refused { why: Refusal::Unavailable, id: Some(id.clone()) }),
             };
@@ -356,9 +353,7 @@ impl Turns {
         self.unkept.push(Unkept { at: self.open.len(), post: post.clone(), said: Answer { id, to, reply, echo } });
         self.urgent = true;
         let confirm = match self.state.key() {
-            RoomKey::Direct(_) => {
-                Some(Event::Confirm { room: self.state.key().clone(), seq: post.record.seq })
-            }
+            RoomKey::Direct(_) => Some(Event::Confirm { room: self.state.key().clone(), seq: post.record.seq }),
             RoomKey::Room(_) => None,
         };
         self.add(Event::Message(post));
@@ -369,11 +364,15 @@ impl Turns {
 
     /// Keeps what was said, then gives every member what is open.
     async fn commit(&mut self) {
+        let mut accepted = 0;
         if !self.unkept.is_empty() {
             let unkept = mem::take(&mut self.unkept);
             let records: Vec<_> = unkept.iter().map(|unkept| unkept.post.record.clone()).collect();
             match self.keeper.append(&records).await {
-                Ok(()) => unkept.into_iter().for_each(|unkept| self.kept(unkept)),
+                Ok(()) => {
+                    accepted = records.len() as u64;
+                    unkept.into_iter().for_each(|unkept| self.kept(unkept));
+                }
                 Err((why, head)) => {
                     warn!(room = %self.state.key(), %why, "what was said could not be kept");
                     self.state.rewind(head);
@@ -383,6 +382,11 @@ impl Turns {
         }
         self.flush();
         tell_all(&mut self.told);
+        if accepted > 0
+            && let Some(hub) = self.hub.upgrade()
+        {
+            hub.counters.accepted(accepted, self.since.elapsed());
+        }
     }
 
     fn kept(&mut self, unkept: Unkept) {

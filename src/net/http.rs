@@ -44,7 +44,18 @@ pub(crate) trait Handler: Clone + Send + Sync + 'static {
 ///
 /// Upgraded connections are the handler's own to end.
 pub(crate) async fn serve<H: Handler>(listener: TcpListener, handler: H, limits: Arc<Limits>, stop: CancellationToken) {
-    let connections = Connections::new(limits.connections_per_address).exempting_loopback(limits.loopback_exempt);
+    let connections = Connections::of(&limits);
+    serve_counted(listener, handler, limits, connections, stop).await;
+}
+
+/// The same, with a count of the connections that the caller may look at.
+pub(crate) async fn serve_counted<H: Handler>(
+    listener: TcpListener,
+    handler: H,
+    limits: Arc<Limits>,
+    connections: Connections,
+    stop: CancellationToken,
+) {
     let tasks = TaskTracker::new();
     let ended = CancellationToken::new();
     // Whoever drops this future cuts the connections too.
@@ -489,7 +500,9 @@ mod tests {
     async fn an_upgraded_connection_keeps_its_place_until_it_ends() {
         use tokio::io::AsyncWriteExt;
         let ip = "192.0.2.1".parse().unwrap();
-        let connections = Connections::new(1);
+        let mut limits = Limits::default();
+        limits.connections_per_address = 1;
+        let connections = Connections::of(&limits);
         let place = Arc::new(connections.enter(ip).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

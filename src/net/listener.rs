@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
 use crate::address::Host;
+use crate::limits::Limits;
 
 /// Opens a listening socket; port 0 lets the system choose.
 pub(crate) async fn bind(host: &Host, port: u16) -> io::Result<TcpListener> {
@@ -49,44 +51,84 @@ pub(crate) struct Connections {
     limit: usize,
     loopback_exempt: bool,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    totals: Arc<Totals>,
+}
+
+/// All connections, those of loopback too.
+#[derive(Debug, Default)]
+struct Totals {
+    open: AtomicUsize,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// Connections of all addresses together.
+#[cfg(any(feature = "server", test))]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Counted {
+    /// Open now.
+    pub(crate) open: usize,
+    /// Ever let in.
+    pub(crate) accepted: u64,
+    /// Ever turned away.
+    pub(crate) refused: u64,
 }
 
 /// One connection's place in the count, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
-    counted: Option<(IpAddr, Connections)>,
+    /// `None`: of loopback, which is exempt.
+    ip: Option<IpAddr>,
+    connections: Connections,
 }
 
 impl Connections {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, loopback_exempt: true, open: Arc::default() }
+    pub(crate) fn of(limits: &Limits) -> Self {
+        Self {
+            limit: limits.connections_per_address,
+            loopback_exempt: limits.loopback_exempt,
+            open: Arc::default(),
+            totals: Arc::default(),
+        }
     }
 
-    pub(crate) fn exempting_loopback(mut self, exempt: bool) -> Self {
-        self.loopback_exempt = exempt;
-        self
+    #[cfg(any(feature = "server", test))]
+    pub(crate) fn counted(&self) -> Counted {
+        Counted {
+            open: self.totals.open.load(Ordering::Relaxed),
+            accepted: self.totals.accepted.load(Ordering::Relaxed),
+            refused: self.totals.refused.load(Ordering::Relaxed),
+        }
     }
 
     /// A place for one more connection from `ip`, or `None` over the limit.
     pub(crate) fn enter(&self, ip: IpAddr) -> Option<Place> {
         if self.loopback_exempt && ip.is_loopback() {
-            return Some(Place { counted: None });
+            return Some(self.place(None));
         }
         let ip = counted(ip);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(ip).or_insert(0);
         if *count >= self.limit {
+            self.totals.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         *count += 1;
-        Some(Place { counted: Some((ip, self.clone())) })
+        Some(self.place(Some(ip)))
+    }
+
+    fn place(&self, ip: Option<IpAddr>) -> Place {
+        self.totals.open.fetch_add(1, Ordering::Relaxed);
+        self.totals.accepted.fetch_add(1, Ordering::Relaxed);
+        Place { ip, connections: self.clone() }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some((ip, connections)) = self.counted.take() {
-            let mut open = connections.open.lock().unwrap_or_else(PoisonError::into_inner);
+        self.connections.totals.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(ip) = self.ip {
+            let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(count) = open.get_mut(&ip) {
                 *count -= 1;
                 if *count == 0 {
@@ -112,9 +154,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 mod tests {
     use super::*;
 
+    fn limited(limit: usize) -> Connections {
+        let mut limits = Limits::default();
+        limits.connections_per_address = limit;
+        Connections::of(&limits)
+    }
+
     #[test]
     fn the_count_is_per_address_given_back_and_spares_loopback() {
-        let connections = Connections::new(2);
+        let connections = limited(2);
         let [near, nearer, far] = ["2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"].map(|ip| ip.parse().unwrap());
         let network = [connections.enter(near).unwrap(), connections.enter(nearer).unwrap()];
         assert!(connections.enter(near).is_none(), "one host has a whole network of addresses");
@@ -130,5 +178,6 @@ mod tests {
         let loopback: Vec<_> = (0..10).map(|_| connections.enter("127.0.0.1".parse().unwrap())).collect();
         assert!(loopback.iter().all(Option::is_some));
         assert_eq!(connections.open.lock().unwrap().len(), 1);
+        assert_eq!(connections.counted(), Counted { open: 11, accepted: 16, refused: 2 });
     }
 }

@@ -18,9 +18,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 pub use client::{RegistryClient, RegistryError};
 pub use service::{RegistryService, service};
@@ -104,13 +102,13 @@ impl Registry {
     /// happens.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
         let Self { listener, local: _, service, health } = self;
-        service.store.renew_all(service.clock.now()).await?;
+        service.begin().await?;
         let stopped = CancellationToken::new();
         let signal = async {
             stop.await;
             stopped.cancel();
         };
-        let upkeep = stopped.run_until_cancelled(sweep(&service));
+        let upkeep = stopped.run_until_cancelled(service.upkeep());
         let checks = stopped.run_until_cancelled(async {
             if let Some(health) = health {
                 health.run(&service).await;
@@ -121,17 +119,3 @@ impl Registry {
         Ok(())
     }
 }
-
-/// Forgets what has ended even when nobody writes.
-async fn sweep(service: &RegistryService) {
-    let mut ticks = tokio::time::interval(SWEEP_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if let Err(error) = service.store.sweep(service.clock.now()).await {
-            warn!(%error, "cannot forget ended entries");
-        }
-    }
-}
-
-const SWEEP_EVERY: Duration = Duration::from_secs(10);

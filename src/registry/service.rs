@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -14,7 +15,8 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, VARY};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Map, Value};
-use tracing::debug;
+use tokio::time::MissedTickBehavior;
+use tracing::{debug, warn};
 
 use super::http::{Route, answer_version, body_version, decode, secret, ttl};
 use super::lease::Clock;
@@ -50,6 +52,23 @@ impl RegistryService {
     pub fn limits(mut self, limits: &Limits) -> Self {
         self.limits = Arc::new(limits.clone());
         self
+    }
+
+    /// Gives every stored lease one full ttl: nobody vanishes because the registry was away.
+    pub(crate) async fn begin(&self) -> Result<(), StoreError> {
+        self.store.renew_all(self.clock.now()).await
+    }
+
+    /// Forgets what has ended even when nobody writes. Never ends; drop it to stop.
+    pub(crate) async fn upkeep(&self) {
+        let mut ticks = tokio::time::interval(SWEEP_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.store.sweep(self.clock.now()).await {
+                warn!(%error, "cannot forget ended entries");
+            }
+        }
     }
 
     async fn answer<B>(self, request: Request<B>) -> Answer
@@ -205,3 +224,5 @@ fn refusal(error: StoreError) -> Problem {
         _ => Problem::busy(error.to_string()),
     }
 }
+
+const SWEEP_EVERY: Duration = Duration::from_secs(10);

@@ -26,7 +26,7 @@ pub use registry::SqliteRegistry;
 #[cfg(feature = "sqlite")]
 pub use rules::SqliteRules;
 #[cfg(feature = "sqlite")]
-pub use sqlite::SqliteSettings;
+pub use sqlite::{SqliteLoad, SqliteSettings};
 
 /// Why a store did not do what it was asked.
 #[derive(Clone, Debug, Error)]

@@ -13,6 +13,9 @@ mod plain;
 mod registry;
 mod screen;
 mod secrets;
+mod serve;
+#[cfg(feature = "server")]
+mod server;
 mod session;
 pub mod settings;
 mod signals;
@@ -21,4 +24,7 @@ mod start;
 pub use client::ClientOptions;
 #[cfg(feature = "sqlite")]
 pub use registry::RegistryOptions;
+pub use serve::{report, serve};
+#[cfg(feature = "server")]
+pub use server::{Given, ServerOptions};
 pub use start::run;

@@ -1,6 +1,5 @@
 //! The options of `registry`, and what is built from them.
 
-use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,17 +8,15 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 use tokio::task::spawn_blocking;
-use tokio_util::sync::CancellationToken;
 
-use super::client::{ELSEWHERE, INTERRUPTED, port_or_0};
+use super::client::{ELSEWHERE, port_or_0};
 use super::options::{self, Exit};
+use super::serve::{report, serve};
 use super::settings::{Environment, Settings, SettingsFile, data_directory, default_file};
-use super::signals::Signals;
 use crate::address::Host;
 use crate::limits::Limits;
 use crate::registry::{Registry, service};
 use crate::store::{MemoryRegistry, RegistryStore, SqliteRegistry};
-use crate::text::SafeText;
 use crate::transport::{Http, Transport, Udp, WebSocket};
 
 /// Keep the list of users and where each is reached.
@@ -94,14 +91,7 @@ impl RegistryOptions {
 
     /// Serves until a signal. Every error was told when it ends; a second signal ends it at once.
     pub async fn run(self) -> ExitCode {
-        match self.serve().await {
-            Ok(code) => code,
-            Err(reason) => {
-                // Without a stderr there is nobody to tell.
-                let _ = writeln!(io::stderr(), "{PROGRAM}: {}", SafeText(&reason));
-                ExitCode::FAILURE
-            }
-        }
+        report(PROGRAM, self.serve()).await
     }
 
     async fn serve(self) -> Result<ExitCode, String> {
@@ -113,24 +103,8 @@ impl RegistryOptions {
         if let Some(every) = self.health_check {
             registry = registry.health_checks(every, transports(&limits));
         }
-        let mut signals = Signals::without_hangup().map_err(|error| format!("cannot listen for signals: {error}"))?;
         let ready = format!("registry listening on http://{}", registry.local_addr());
-        let stop = CancellationToken::new();
-        let serving = registry.serve(stop.clone().cancelled_owned());
-        tokio::pin!(serving);
-        {
-            let mut out = io::stdout().lock();
-            // Nobody may be reading; that is no reason not to serve.
-            let _ = writeln!(out, "{ready}").and_then(|()| out.flush());
-        }
-        // The first signal asks for an end, the second does not wait for it.
-        for _ in 0..2 {
-            tokio::select! {
-                served = &mut serving => return served.map(|()| ExitCode::SUCCESS).map_err(|e| e.to_string()),
-                () = signals.next() => stop.cancel(),
-            }
-        }
-        Ok(ExitCode::from(INTERRUPTED))
+        serve(&ready, |stop| async { registry.serve(stop).await.map_err(|e| e.to_string()) }).await
     }
 }
 

@@ -17,7 +17,7 @@ use crate::message::{Timestamp, UserId};
 use crate::name::Nickname;
 use crate::secret::{Password, PasswordHash, SecretHash};
 use crate::store::StoreError;
-use crate::store::sqlite::{Database, Reply, Spec, SqliteSettings, Writer, failure};
+use crate::store::sqlite::{Database, Reply, Spec, SqliteLoad, SqliteSettings, Writer, failure};
 
 /// Users in a directory on disk, which one process at a time may use. Tokens and passwords are there as hashes only.
 ///
@@ -57,6 +57,12 @@ impl SqliteAccounts {
     /// [`StoreError::Unavailable`].
     pub async fn settings(&self) -> Result<SqliteSettings, StoreError> {
         self.writer.look(Database::settings).await
+    }
+
+    /// How its writing goes, now and since it was opened.
+    #[must_use]
+    pub fn load(&self) -> SqliteLoad {
+        self.writer.load()
     }
 
     async fn change(&self, change: Change, now: Timestamp) -> Result<Done, StoreError> {

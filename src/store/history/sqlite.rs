@@ -19,7 +19,7 @@ use crate::limits::Limits;
 use crate::message::{Epoch, MessageId, Position, Record, RoomKey, Timestamp, UserId};
 use crate::name::RoomName;
 use crate::store::StoreError;
-use crate::store::sqlite::{Database, Readers, Reply, Spec, SqliteSettings, Writer, failure};
+use crate::store::sqlite::{Database, Readers, Reply, Spec, SqliteLoad, SqliteSettings, Writer, failure};
 
 /// Records in a directory on disk, which one process at a time may use. The [`Epoch`] stays as long as the data.
 ///
@@ -61,6 +61,12 @@ impl SqliteHistory {
     /// [`StoreError::Unavailable`].
     pub async fn settings(&self) -> Result<SqliteSettings, StoreError> {
         self.writer.look(Database::settings).await
+    }
+
+    /// How its writing goes, now and since it was opened.
+    #[must_use]
+    pub fn load(&self) -> SqliteLoad {
+        self.writer.load()
     }
 
     fn index(&self) -> RwLockReadGuard<'_, Index> {

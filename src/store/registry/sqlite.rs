@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::message::Timestamp;
 use crate::name::UserName;
 use crate::secret::{Secret, SecretHash};
-use crate::store::sqlite::{Database, Reply, Spec, SqliteSettings, Writer, failure};
+use crate::store::sqlite::{Database, Reply, Spec, SqliteLoad, SqliteSettings, Writer, failure};
 
 /// Users in a directory on disk, which one process at a time may use.
 ///
@@ -55,6 +55,12 @@ impl SqliteRegistry {
     /// [`StoreError::Unavailable`].
     pub async fn settings(&self) -> Result<SqliteSettings, StoreError> {
         self.writer.look(Database::settings).await
+    }
+
+    /// How its writing goes, now and since it was opened.
+    #[must_use]
+    pub fn load(&self) -> SqliteLoad {
+        self.writer.load()
     }
 
     async fn change(&self, change: Change, now: Timestamp) -> Result<bool, StoreError> {

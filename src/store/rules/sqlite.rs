@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::message::{RoomKey, UserId};
 use crate::name::RoomName;
 use crate::store::StoreError;
-use crate::store::sqlite::{Database, Readers, Reply, Spec, SqliteSettings, Writer, failure};
+use crate::store::sqlite::{Database, Readers, Reply, Spec, SqliteLoad, SqliteSettings, Writer, failure};
 
 /// Rules in a directory on disk, which one process at a time may use.
 ///
@@ -40,6 +40,12 @@ impl SqliteRules {
         let turn = move |database: &mut Database, jobs| turns.turn(database, jobs);
         let writer = Writer::start(database, limits.store_queue, turn)?;
         Ok(Self { readers: Readers::new(dir, &SPEC), writer })
+    }
+
+    /// How its writing goes, now and since it was opened.
+    #[must_use]
+    pub fn load(&self) -> SqliteLoad {
+        self.writer.load()
     }
 
     /// Asks the writer's own connection how durable its commits are.

@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 use tracing::error;
@@ -20,6 +20,7 @@ pub(super) use readers::Readers;
 pub(super) use writer::{Reply, Writer};
 
 use super::StoreError;
+use crate::measure::{Durations, Histogram};
 
 /// One kind of database.
 #[derive(Clone, Copy, Debug)]
@@ -47,11 +48,23 @@ pub struct SqliteSettings {
     pub synchronous: i64,
 }
 
+/// How a store's writing goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct SqliteLoad {
+    /// Writes that wait for the next transaction.
+    pub waiting: usize,
+    /// How long each commit took: with every commit synced, that is mostly the disk.
+    pub commits: Durations,
+}
+
 /// The one connection that writes, and the lock on its directory.
 #[derive(Debug)]
 pub(super) struct Database {
     connection: Connection,
     what: &'static str,
+    /// How long each commit took, syncing included.
+    commits: Arc<Histogram>,
     /// Pages that the write-ahead log holds.
     log_pages: Arc<AtomicUsize>,
     /// Why nothing can be written any more.
@@ -74,7 +87,7 @@ impl Database {
             Ok(())
         };
         connection.wal_hook(Some(hook)).map_err(|e| failure(&e))?;
-        Ok(Self { connection, what: spec.what, log_pages, failed: None, lock })
+        Ok(Self { connection, what: spec.what, commits: Arc::default(), log_pages, failed: None, lock })
     }
 
     /// Reads, by the connection that writes.
@@ -102,7 +115,9 @@ impl Database {
         self.usable()?;
         let result = self.connection.transaction().and_then(|transaction| {
             let done = write(&transaction)?;
+            let start = Instant::now();
             transaction.commit()?;
+            self.commits.record(start.elapsed());
             Ok(done)
         });
         result.map_err(|cause| self.failed_by(&cause))

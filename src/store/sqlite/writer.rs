@@ -1,13 +1,15 @@
 //! The one thread that writes: it takes all jobs that wait, has them done in one transaction, and lets them be answered.
 
 use std::fmt;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use super::{Database, closed, failure, unavailable};
+use super::{Database, SqliteLoad, closed, failure, unavailable};
+use crate::measure::Histogram;
 use crate::store::StoreError;
 
 /// Where the answer to a job goes. A caller that went away does not need it.
@@ -18,6 +20,7 @@ pub(in crate::store) struct Writer<J> {
     /// `None` only while it is dropped.
     jobs: Option<mpsc::Sender<Task<J>>>,
     thread: Option<JoinHandle<()>>,
+    commits: Arc<Histogram>,
 }
 
 impl<J> fmt::Debug for Writer<J> {
@@ -38,11 +41,12 @@ impl<J: Send + 'static> Writer<J> {
         queue: usize,
         turn: impl FnMut(&mut Database, Vec<J>) + Send + 'static,
     ) -> Result<Self, StoreError> {
+        let commits = database.commits.clone();
         let (jobs, queue) = mpsc::channel(queue.max(1));
         let thread = std::thread::Builder::new().name(format!("talk-{}-store", database.what));
         let thread = thread.spawn(move || run(database, queue, turn));
         let thread = thread.map_err(|e| unavailable("cannot start the writer thread", &e))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), commits })
     }
 
     /// Hands a job over and waits for its answer.
@@ -61,6 +65,11 @@ impl<J: Send + 'static> Writer<J> {
         let look = move |database: &Database| drop(reply.send(look(database)));
         self.hand_over(Task::Look(Box::new(look))).await?;
         answer.await.map_err(|_| closed())?.map_err(|e| failure(&e))
+    }
+
+    pub(in crate::store) fn load(&self) -> SqliteLoad {
+        let waiting = self.jobs.as_ref().map_or(0, |jobs| jobs.max_capacity() - jobs.capacity());
+        SqliteLoad { waiting, commits: self.commits.snapshot() }
     }
 
     async fn hand_over(&self, task: Task<J>) -> Result<(), StoreError> {

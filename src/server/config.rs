@@ -1,0 +1,398 @@
+//! What a server is told: from TOML, key by key, and back.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::keys::{KEYS, Key};
+use crate::address::Host;
+use crate::limits::Limits;
+use crate::name::Nickname;
+use crate::store::{Durability, Retention};
+
+/// What a server is told. Begin with [`Config::default`], which keeps everything in memory, and change fields, or
+/// [`merge`](Config::merge) TOML.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where it listens: 127.0.0.1.
+    pub host: Host,
+    /// At which port: 7000; with 0 the system chooses one.
+    pub port: u16,
+    /// Origins (`https://chat.example`) whose pages may use the rooms, besides the server's own.
+    pub origins: Vec<String>,
+    /// Names that the server goes by in `Host`, besides those of this machine.
+    pub hosts: Vec<String>,
+    /// How long `/readyz` answers 503 before a stop begins, so that a load balancer sees it: not at all.
+    pub drain_delay: Duration,
+    /// The directory for everything that is kept.
+    pub data: Option<PathBuf>,
+    /// Keep nothing past the process; `data` does not count then.
+    pub memory: bool,
+    /// When a message on disk counts as accepted.
+    pub durability: Durability,
+    /// Accounts that moderate every room.
+    pub admins: Vec<Nickname>,
+    /// What may stay of each room.
+    pub retention: Retention,
+    /// Every other bound.
+    pub limits: Limits,
+}
+
+/// What is wrong with a configuration. The text names the place, the key and what would be right.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// It is not TOML.
+    #[error("{place} is not TOML: line {line}: {reason}")]
+    Syntax {
+        /// Where it came from.
+        place: String,
+        /// The line.
+        line: usize,
+        /// What TOML says.
+        reason: String,
+    },
+    /// There is no such key.
+    #[error("{place}: unknown key {key:?}; known {known}")]
+    Unknown {
+        /// Where it came from.
+        place: String,
+        /// The key.
+        key: String,
+        /// The keys that would do there.
+        known: String,
+    },
+    /// A key comes twice, once with `-` and once with `_`.
+    #[error("{place}: {key} comes twice, with '-' and with '_'")]
+    Twice {
+        /// Where it came from.
+        place: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// A key has a value that it cannot have.
+    #[error("{place}: {key} = {value}: {wanted} is wanted")]
+    Value {
+        /// Where it came from.
+        place: String,
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What would be right.
+        wanted: String,
+    },
+    /// Nothing says where to keep data.
+    #[error("there is no directory to keep data in: name one, or keep everything in memory")]
+    NoData,
+}
+
+impl Config {
+    /// Takes settings from TOML over those there are. `place` says in errors where the text came from. In keys `-` is as
+    /// good as `_`.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; settings before the wrong one may have been taken.
+    pub fn merge(&mut self, place: &str, text: &str) -> Result<(), ConfigError> {
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            ConfigError::Syntax { place: place.into(), line, reason: error.message().into() }
+        })?;
+        self.take(place, "", &table, &mut BTreeSet::new())
+    }
+
+    /// Takes one setting from text, as it is typed: `limits.grace` and `10`. Lists are separated by commas; text needs
+    /// no quotes.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unknown`] and [`ConfigError::Value`].
+    pub fn set(&mut self, place: &str, key: &str, value: &str) -> Result<(), ConfigError> {
+        let key = find(place, key)?;
+        (key.parse)(self, value).map_err(|wanted| bad(place, key, format!("{value:?}"), wanted))
+    }
+
+    /// All settings as TOML that [`merge`](Config::merge) takes, with a word about each.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut out = String::new();
+        let mut section = "";
+        for key in KEYS {
+            let (table, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+            if table != section {
+                section = table;
+                // Writing to a string does not fail, here and below.
+                let _ = write!(out, "\n[{table}]\n");
+            }
+            let _ = writeln!(out, "# {}", key.about);
+            let _ = match (key.show)(self) {
+                Some(value) => writeln!(out, "{name} = {value}"),
+                None => writeln!(out, "# {name} ="),
+            };
+        }
+        out
+    }
+
+    /// Every key, with a word about it, in the order of [`to_toml`](Config::to_toml).
+    pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+        KEYS.iter().map(|key| (key.name, key.about))
+    }
+
+    /// The directory for what is kept; `None` for memory.
+    ///
+    /// # Errors
+    /// [`ConfigError::NoData`].
+    pub fn directory(&self) -> Result<Option<&PathBuf>, ConfigError> {
+        match (self.memory, &self.data) {
+            (true, _) => Ok(None),
+            (false, Some(dir)) => Ok(Some(dir)),
+            (false, None) => Err(ConfigError::NoData),
+        }
+    }
+
+    fn take(
+        &mut self,
+        place: &str,
+        prefix: &str,
+        table: &toml::Table,
+        seen: &mut BTreeSet<&'static str>,
+    ) -> Result<(), ConfigError> {
+        for (written, value) in table {
+            let name = if prefix.is_empty() { written.clone() } else { format!("{prefix}.{written}") };
+            if let toml::Value::Table(table) = value
+                && is_section(&name)
+            {
+                self.take(place, &name, table, seen)?;
+                continue;
+            }
+            let key = find(place, &name)?;
+            if !seen.insert(key.name) {
+                return Err(ConfigError::Twice { place: place.into(), key: key.name });
+            }
+            (key.read)(self, value).map_err(|wanted| bad(place, key, value.to_string(), wanted))?;
+        }
+        Ok(())
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST).into(),
+            port: 7000,
+            origins: Vec::new(),
+            hosts: Vec::new(),
+            drain_delay: Duration::ZERO,
+            data: None,
+            memory: true,
+            durability: Durability::default(),
+            admins: Vec::new(),
+            retention: Retention::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+fn find(place: &str, name: &str) -> Result<&'static Key, ConfigError> {
+    let dashless = name.replace('-', "_");
+    KEYS.iter().find(|key| key.name == dashless).ok_or_else(|| ConfigError::Unknown {
+        place: place.into(),
+        key: name.into(),
+        known: known(&dashless),
+    })
+}
+
+fn is_section(name: &str) -> bool {
+    KEYS.iter().any(|key| key.name.rsplit_once('.').is_some_and(|(table, _)| table == name))
+}
+
+/// The keys beside the one that was meant, or all that have its last word.
+fn known(name: &str) -> String {
+    let (table, last) = name.rsplit_once('.').unwrap_or(("", name));
+    let names = |wanted: &dyn Fn(&str) -> bool| {
+        let names: Vec<_> = KEYS.iter().map(|key| key.name).filter(|name| wanted(name)).collect();
+        names.join(", ")
+    };
+    if is_section(name) {
+        return format!("in that table are {}", names(&|key| key.starts_with(&format!("{name}."))));
+    }
+    let elsewhere = names(&|key| key.rsplit('.').next() == Some(last));
+    match (elsewhere.is_empty(), table) {
+        (false, _) => format!("is {elsewhere}"),
+        (true, "") => format!("are {}, and the tables server, retention and limits", names(&|key| !key.contains('.'))),
+        (true, table) if is_section(table) => format!("are {}", names(&|key| key.starts_with(&format!("{table}.")))),
+        (true, _) => "tables are server, retention and limits".into(),
+    }
+}
+
+fn bad(place: &str, key: &Key, value: String, wanted: String) -> ConfigError {
+    ConfigError::Value { place: place.into(), key: key.name, value, wanted }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Config::default().merge("f.toml", text).unwrap_err().to_string()
+    }
+
+    fn set(key: &str, value: &str) -> Result<Config, String> {
+        let mut config = Config::default();
+        config.set("--set", key, value).map_err(|e| e.to_string())?;
+        Ok(config)
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        assert!(error("prot = 1").starts_with("f.toml: unknown key \"prot\"; known are admins, data, "));
+        assert_eq!(error("port = 1"), "f.toml: unknown key \"port\"; known is server.port");
+        assert!(
+            error("[server]\nprot = 1").starts_with("f.toml: unknown key \"server.prot\"; known are server.host, ")
+        );
+        assert!(error("[sever]\nxport = 1").contains("unknown key \"sever\""));
+        assert!(error("limits = 1").starts_with("f.toml: unknown key \"limits\"; known in that table are limits."));
+        assert!(error("[server.port]\nx = 1").contains("server.port = "));
+        assert!(error("[limits]\nx.y = 1").contains("unknown key \"limits.x\""));
+        assert!(error("memory = true\n= 1").starts_with("f.toml is not TOML: line 2: "));
+        assert_eq!(
+            error("[server]\ndrain-delay = 1\ndrain_delay = 1"),
+            "f.toml: server.drain_delay comes twice, with '-' and with '_'"
+        );
+        assert!(set("limits", "1").is_err());
+        assert!(set("", "1").is_err());
+    }
+
+    #[test]
+    fn every_field_of_the_limits_is_a_key_or_concerns_peers_only() {
+        let shown = format!("{:#?}", Limits::default());
+        let fields: Vec<_> = shown.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": ")).collect();
+        assert!(fields.len() > 30, "{shown}");
+        for (field, _) in fields {
+            let key = Config::keys().any(|(key, _)| key == format!("limits.{field}"));
+            assert!(key != OF_PEERS.contains(&field), "{field}: put it into `KEYS`, or into this list");
+        }
+        let words = Config::keys().map(|(key, about)| (key, about.len())).filter(|(_, words)| *words < 10);
+        assert_eq!(words.count(), 0);
+    }
+
+    /// Limits of what a server does not do: it asks nobody, and listens as no peer.
+    const OF_PEERS: &[&str] = &[
+        "http_response",
+        "connect_timeout",
+        "request_timeout",
+        "confirm_timeout",
+        "inbox",
+        "events",
+        "duplicate_senders",
+        "duplicate_total",
+    ];
+
+    #[test]
+    fn every_key_can_be_changed_in_every_way_and_comes_back() {
+        for (key, _) in Config::keys() {
+            let before = line(&Config::default(), key);
+            let value = match key {
+                "admins" | "server.hosts" => "abc,def",
+                "server.origins" => "https://a.example,http://b.example:8080",
+                "data" => "/some/where",
+                "memory" | "limits.loopback_exempt" => "false",
+                "durability" => "os",
+                "server.host" => "0.0.0.0",
+                "server.port" => "7777",
+                _ => "123",
+            };
+            let typed = set(key, value).unwrap();
+            let shown = line(&typed, key);
+            assert_ne!(shown, before, "{key}");
+            let mut read = Config::default();
+            read.merge("again", &typed.to_toml()).unwrap();
+            assert_eq!(read.to_toml(), typed.to_toml());
+            // And nothing else changed.
+            assert_eq!(typed.to_toml().replace(&shown, ""), Config::default().to_toml().replace(&before, ""), "{key}");
+        }
+    }
+
+    /// What stands in the TOML for a key, its table's name not included.
+    fn line(config: &Config, key: &str) -> String {
+        let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
+        let text = config.to_toml();
+        let section = match table {
+            "" => text.as_str(),
+            table => text.split(&format!("[{table}]\n")).nth(1).unwrap(),
+        };
+        let is = |line: &&str| line.trim_start_matches("# ").starts_with(&format!("{name} ="));
+        section.lines().find(is).unwrap_or_else(|| panic!("{key} in {text}")).to_owned()
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for (key, value) in [
+            ("server.port", "65536"),
+            ("server.port", "-1"),
+            ("server.port", "x"),
+            ("server.port", ""),
+            ("server.port", "1\nx = 2"),
+            ("server.host", "a b"),
+            ("server.host", ""),
+            ("server.origins", "chat.example"),
+            ("server.origins", "https://chat.example/"),
+            ("server.origins", "https://"),
+            ("server.origins", "ftp://chat.example"),
+            ("server.hosts", "https://chat.example"),
+            ("server.hosts", "a b"),
+            ("server.drain_delay", "-1"),
+            ("data", ""),
+            ("memory", "perhaps"),
+            ("memory", "1"),
+            ("durability", "memory"),
+            ("admins", "system"),
+            ("admins", "a b\u{202e}c"),
+            ("retention.count", "-1"),
+            ("retention.age_days", "nan"),
+            ("retention.age_days", "inf"),
+            ("limits.message", "0"),
+            ("limits.message", "1.5"),
+            ("limits.message", "99999999999999"),
+            ("limits.grace", "1e300"),
+            ("limits.grace", "nan"),
+            ("limits.head_timeout", "0"),
+            ("limits.commands_per_second", "4294967296"),
+        ] {
+            let error = set(key, value).expect_err(&format!("{key} = {value}"));
+            assert!(error.starts_with(&format!("--set: {key} = ")) && error.ends_with(" is wanted"), "{error}");
+        }
+        assert!(error("[server]\nport = '7000'").contains("server.port = \"7000\""));
+        assert!(error("memory = 'yes'").ends_with("true or false is wanted"));
+        assert!(error("data = 7").contains("data = 7: "));
+        assert!(error("admins = 'ann'").contains("admins = "));
+        assert!(error("admins = [1]").contains("admins = "));
+    }
+
+    #[test]
+    fn what_is_zero_is_off() {
+        assert_eq!(set("limits.commands_per_second", "0").unwrap().limits.commands_per_second, 0);
+        let kept = set("retention.count", "5").unwrap();
+        assert_eq!(kept.retention.count, Some(5));
+        assert_eq!(set("retention.age_days", "0.5").unwrap().retention.age, Some(Duration::from_secs(43_200)));
+        assert_eq!(set("retention.age_days", "0").unwrap().retention, Retention::default());
+        assert_eq!(set("limits.grace", "0.25").unwrap().limits.grace, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn memory_wins_over_a_directory_and_nothing_is_an_error() {
+        let mut config = Config::default();
+        assert_eq!(config.directory(), Ok(None));
+        config.memory = false;
+        assert_eq!(config.directory(), Err(ConfigError::NoData));
+        config.merge("f", "data = '/d'").unwrap();
+        assert_eq!(config.directory(), Ok(Some(&PathBuf::from("/d"))));
+        config.memory = true;
+        assert_eq!(config.directory(), Ok(None));
+    }
+}

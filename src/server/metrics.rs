@@ -1,0 +1,173 @@
+//! What a server counts, in the OpenMetrics text format.
+
+use std::fmt::{self, Debug};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::hub::{Counted, Gauges};
+use crate::measure::Durations;
+use crate::net::listener;
+use crate::store::SqliteLoad;
+
+/// What is told at one moment.
+#[derive(Clone, Debug)]
+pub(super) struct Scrape {
+    pub(super) since: SystemTime,
+    pub(super) ready: bool,
+    pub(super) connections: listener::Counted,
+    /// Answers by the first digit of their status, from 1 on.
+    pub(super) answers: [u64; 5],
+    /// `None` while it starts.
+    pub(super) hub: Option<(Gauges, Counted)>,
+    pub(super) stores: Vec<(&'static str, SqliteLoad)>,
+}
+
+impl Scrape {
+    pub(super) fn text(self) -> String {
+        let mut registry = Registry::with_prefix("talk");
+        registry.register_collector(Box::new(self));
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+
+    fn hub(out: &mut Out<'_>, now: &Gauges, counted: &Counted) -> fmt::Result {
+        out.gauge("users", "Users of the rooms, connected or still resumable", now.users)?;
+        out.gauge("sessions", "Sessions in the rooms", now.sessions)?;
+        out.gauge("rooms", "Rooms in which somebody is", now.rooms)?;
+        out.bytes("queue", "Waiting for all members who do not read, together", now.queued_bytes)?;
+        out.bytes("queue_max", "Waiting for the member for whom most waits", now.queued_bytes_max)?;
+        out.gauge("queue_messages", "Messages waiting for members who do not read", now.queued_messages)?;
+        out.counter("sessions_opened", "Sessions opened", counted.opened)?;
+        let cuts = counted.cuts.iter().map(|(cut, count)| (cut.code(), *count));
+        out.counters("sessions_ended", "Sessions that the server ended, by reason", "reason", cuts)?;
+        out.counter("messages_accepted", "Messages accepted", counted.accepted.count())?;
+        let refused = counted.refused.iter().copied();
+        out.counters("commands_refused", "Commands refused, messages among them, by code", "code", refused)?;
+        let help = "Time of the oldest message of each turn, from the door of its room to every member's way out";
+        out.durations("accepted", help, [(None, &counted.accepted)])
+    }
+
+    fn stores(out: &mut Out<'_>, stores: &[(&'static str, SqliteLoad)]) -> fmt::Result {
+        if stores.is_empty() {
+            return Ok(());
+        }
+        let waiting = stores.iter().map(|(store, load)| (*store, load.waiting));
+        out.gauges("store_waiting", "Writes waiting for a store's next transaction", "store", waiting)?;
+        let commits = stores.iter().map(|(store, load)| (Some(("store", *store)), &load.commits));
+        out.durations("store_commit", "Time of each commit, with the sync where commits are synced", commits)
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let out = &mut Out(encoder);
+        out.info("build", "The version that runs", ("version", env!("CARGO_PKG_VERSION")))?;
+        let since = self.since.duration_since(UNIX_EPOCH).unwrap_or_default();
+        out.seconds("start_time", "When it started, since the Unix epoch", since)?;
+        out.gauge("ready", "Whether /readyz says that it is ready", usize::from(self.ready))?;
+        out.gauge("connections", "Connections, those of sessions included", self.connections.open)?;
+        out.counter("connections_accepted", "Connections let in", self.connections.accepted)?;
+        let help = "Connections turned away, being too many from one address";
+        out.counter("connections_refused", help, self.connections.refused)?;
+        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(self.answers);
+        out.counters("http_answers", "Answers by the class of their status; 1xx are upgrades", "status", classes)?;
+        if let Some((now, counted)) = &self.hub {
+            Self::hub(out, now, counted)?;
+        }
+        Self::stores(out, &self.stores)
+    }
+}
+
+/// Writes one family after the other.
+struct Out<'a>(DescriptorEncoder<'a>);
+
+impl Out<'_> {
+    fn info(&mut self, name: &str, help: &str, label: (&str, &str)) -> fmt::Result {
+        self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(&[label])
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: usize) -> fmt::Result {
+        encode_gauge(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?, value)
+    }
+
+    fn bytes(&mut self, name: &str, help: &str, value: usize) -> fmt::Result {
+        encode_gauge(self.0.encode_descriptor(name, help, Some(&Unit::Bytes), MetricType::Gauge)?, value)
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, value: Duration) -> fmt::Result {
+        let mut gauge = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        gauge.encode_gauge(&value.as_secs_f64())
+    }
+
+    fn gauges<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl Iterator<Item = (&'l str, usize)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (of, value) in values {
+            encode_gauge(family.encode_family(&[(label, of)])?, value)?;
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let mut counter = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        counter.encode_counter::<NoLabelSet, _, f64>(&value, None)
+    }
+
+    fn counters<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl Iterator<Item = (&'l str, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (of, value) in values {
+            let label = [(label, of)];
+            let mut counter = family.encode_family(&label)?;
+            counter.encode_counter::<NoLabelSet, _, f64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    fn durations<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Option<(&'l str, &'l str)>, &'l Durations)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for (label, durations) in values {
+            match label {
+                Some(label) => encode_durations(&mut family.encode_family(&[label])?, durations)?,
+                None => encode_durations(&mut family, durations)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn encode_gauge(mut gauge: MetricEncoder<'_>, value: usize) -> fmt::Result {
+    gauge.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+fn encode_durations(histogram: &mut MetricEncoder<'_>, durations: &Durations) -> fmt::Result {
+    // The encoder takes this for infinity.
+    let bounds = Durations::BOUNDS.iter().map(Duration::as_secs_f64).chain([f64::MAX]);
+    let buckets: Vec<_> = bounds.zip(durations.counts).collect();
+    histogram.encode_histogram::<NoLabelSet>(durations.sum.as_secs_f64(), durations.count(), &buckets, None)
+}
+
+/// What scrapers are told that it is.
+pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

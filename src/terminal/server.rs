@@ -1,0 +1,292 @@
+//! The options of `talk-server`: what was said, where, and which of it counts more. What it means stands in the
+//! server's configuration.
+
+use std::path::{Path, PathBuf};
+
+use argh::{ArgsInfo, FromArgs};
+
+use super::options::{self, Exit};
+use super::settings::{Environment, Settings, data_directory, default_file};
+
+/// Serve chat rooms, and beside them a registry, until a signal.
+#[derive(ArgsInfo, Debug, Default, FromArgs)]
+#[argh(
+    help_triggers("-h", "--help"),
+    usage = "[OPTIONS]",
+    example = "talk-server\ntalk-server --host 0.0.0.0 --allow-host chat.example\ntalk-server --memory --set limits.commands_per_second=0\ntalk-server --print-config > server.toml; talk-server --config server.toml",
+    note = "Rooms are at /auth and /ws, the registry at /v1/users. For whoever runs\nit there are /healthz, /readyz and /metrics.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_CONFIG), and that more than the file, which without --config is\ntalk/server.toml in the platform's configuration directory. TALK_DATA names a\ndirectory for data, instead of the platform's; RUST_LOG says what is logged to\nstderr. Every limit is a key of the file: --print-config shows them all."
+)]
+struct Arguments {
+    /// the address to listen on (default 127.0.0.1)
+    #[argh(option)]
+    host: Option<String>,
+    /// the port to listen on; 0 lets the system choose (default 7000)
+    #[argh(option, short = 'p')]
+    port: Option<String>,
+    /// the directory to keep users, messages and registrations in (default talk/server in the platform's data
+    /// directory, or server in TALK_DATA)
+    #[argh(option)]
+    data: Option<String>,
+    /// keep everything in memory only
+    #[argh(switch)]
+    memory: bool,
+    /// when a message is accepted: once it is synced to disk (fsync, the default), or once the system has it (os),
+    /// which is faster and may lose the latest messages in a power cut
+    #[argh(option)]
+    durability: Option<String>,
+    /// an origin whose pages may use the rooms, such as https://chat.example; repeat it for more
+    #[argh(option)]
+    origin: Vec<String>,
+    /// a name by which clients reach the server, such as chat.example, besides localhost; repeat it for more
+    #[argh(option)]
+    allow_host: Vec<String>,
+    /// read settings from this TOML file, which must exist
+    #[argh(option)]
+    config: Option<String>,
+    /// set one key of the configuration, such as limits.commands_per_second=0; repeat it for more
+    #[argh(option, arg_name = "key=value")]
+    set: Vec<String>,
+    /// print the configuration that would count, with a word about each key, and exit
+    #[argh(switch)]
+    print_config: bool,
+    /// print the version
+    #[argh(switch, short = 'V')]
+    #[expect(dead_code, reason = "read before argh sees it; here for the help")]
+    version: bool,
+}
+
+/// What `talk-server` was asked to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServerOptions {
+    /// Whether to show the configuration instead of serving.
+    pub print_config: bool,
+    /// What was said, from what counts least to what counts most.
+    pub given: Vec<Given>,
+}
+
+/// A part of a configuration, and where it came from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Given {
+    /// A file's text.
+    Toml {
+        /// The file.
+        place: String,
+        /// What stands there.
+        text: String,
+    },
+    /// One key, as somebody typed it.
+    Value {
+        /// The option or variable.
+        place: String,
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+impl ServerOptions {
+    /// Reads the arguments (without the program's name), the environment and the settings file.
+    ///
+    /// # Errors
+    /// [`Exit`]: help or version were asked for, or something is wrong.
+    pub fn read(arguments: &[String], environment: Environment) -> Result<Self, Exit> {
+        let given: Arguments = options::parse(PROGRAM, env!("CARGO_PKG_VERSION"), arguments, &[])?;
+        let settings = Settings::new(environment.clone(), None);
+        let named = settings.value("config", given.config.as_deref(), |path| Ok::<_, Exit>(PathBuf::from(path)))?;
+        let file = match named {
+            Some(path) => Some(file(&path)?),
+            None => default_file("server.toml").filter(|path| path.exists()).map(|path| file(&path)).transpose()?,
+        };
+        Self::layered(&given, &environment, &settings, file)
+    }
+
+    fn layered(
+        arguments: &Arguments,
+        environment: &Environment,
+        settings: &Settings,
+        file: Option<Given>,
+    ) -> Result<Self, Exit> {
+        let mut given = vec![value("the default", "memory", "false")];
+        let own = environment.get("TALK_DATA").is_some_and(|parent| !parent.is_empty());
+        // Without a place by default, one must be named, or none be needed.
+        if let Ok(dir) = data_directory(environment, "server") {
+            let place = if own { "TALK_DATA" } else { "the default" };
+            let dir = dir.to_str().ok_or_else(|| Exit::usage(format_args!("{} is not UTF-8", dir.display())))?;
+            given.push(value(place, "data", dir));
+        }
+        let at = if own { given.len() - 1 } else { given.len() };
+        given.splice(at..at, file);
+        given.extend(from_environment(settings)?);
+        let typed = typed(arguments)?;
+        let keys =
+            || typed.iter().filter_map(|given| if let Given::Value { key, .. } = given { Some(key) } else { None });
+        if let Some((_, twice)) = keys().enumerate().find(|(at, key)| keys().take(*at).any(|other| other == *key)) {
+            return Err(Exit::usage(format_args!("{twice} is given twice")));
+        }
+        given.extend(typed);
+        Ok(Self { print_config: arguments.print_config, given })
+    }
+}
+
+/// Before the file's text is looked at: only that it can be read.
+fn file(path: &Path) -> Result<Given, Exit> {
+    let place = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Given::Toml { place, text }),
+        Err(error) => Err(Exit::usage(format_args!("cannot read {place}: {error}"))),
+    }
+}
+
+fn from_environment(settings: &Settings) -> Result<Vec<Given>, Exit> {
+    let mut given = Vec::new();
+    // Platforms set `PORT` for whatever they run: it counts less than our own.
+    for (variable, key) in [("PORT", "server.port")].iter().chain(VARIABLES) {
+        let text = settings.variable(variable, |text| Ok::<_, Exit>(text.to_owned()))?;
+        given.extend(text.map(|text| value(variable, key, &text)));
+    }
+    Ok(given)
+}
+
+fn typed(arguments: &Arguments) -> Result<Vec<Given>, Exit> {
+    let mut given = Vec::new();
+    for (option, key, text) in [
+        ("--host", "server.host", &arguments.host),
+        ("--port", "server.port", &arguments.port),
+        ("--data", "data", &arguments.data),
+        ("--durability", "durability", &arguments.durability),
+    ] {
+        given.extend(text.as_ref().map(|text| value(option, key, text)));
+    }
+    for (option, key, texts) in
+        [("--origin", "server.origins", &arguments.origin), ("--allow-host", "server.hosts", &arguments.allow_host)]
+    {
+        if !texts.is_empty() {
+            given.push(value(option, key, &texts.join(",")));
+        }
+    }
+    match (arguments.memory, &arguments.data) {
+        (true, Some(_)) => return Err(Exit::usage("--data and --memory exclude each other")),
+        (true, None) => given.push(value("--memory", "memory", "true")),
+        (false, Some(_)) => given.push(value("--data", "memory", "false")),
+        (false, None) => {}
+    }
+    for set in &arguments.set {
+        let wanted = || Exit::usage(format_args!("--set {set:?}: KEY=VALUE is wanted, such as limits.grace=10"));
+        let (key, text) = set.split_once('=').ok_or_else(wanted)?;
+        given.push(value("--set", &key.trim().replace('-', "_"), text.trim()));
+    }
+    Ok(given)
+}
+
+fn value(place: &str, key: &str, text: &str) -> Given {
+    Given::Value { place: place.into(), key: key.into(), value: text.into() }
+}
+
+const PROGRAM: &str = "talk-server";
+const VARIABLES: &[(&str, &str)] = &[
+    ("TALK_PORT", "server.port"),
+    ("TALK_HOST", "server.host"),
+    ("TALK_MEMORY", "memory"),
+    ("TALK_DURABILITY", "durability"),
+    ("TALK_ORIGIN", "server.origins"),
+    ("TALK_ALLOW_HOST", "server.hosts"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::settings::environment;
+
+    fn read(arguments: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Result<ServerOptions, Exit> {
+        let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
+        let given: Arguments = options::parse(PROGRAM, "1", &arguments, &[])?;
+        let environment = environment(variables.iter().map(|(name, value)| (name.into(), value.into())));
+        let settings = Settings::new(environment.clone(), None);
+        let file = file.map(|text| Given::Toml { place: "f.toml".into(), text: text.into() });
+        ServerOptions::layered(&given, &environment, &settings, file)
+    }
+
+    /// Where a key's value comes from in the end, when it stands in no file.
+    fn place(arguments: &[&str], variables: &[(&str, &str)], wanted: &str) -> Option<(String, String)> {
+        let given = read(arguments, variables, None).unwrap().given;
+        given.into_iter().rev().find_map(|given| match given {
+            Given::Value { place, key, value } if key == wanted => Some((place, value)),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn the_command_line_counts_more_than_the_environment_and_that_more_than_the_file() {
+        let both = [("PORT", "2"), ("TALK_PORT", "3")];
+        let port = |arguments: &[&str], variables| place(arguments, variables, "server.port");
+        let found = |place: &str, value: &str| Some((place.to_owned(), value.to_owned()));
+        assert_eq!(port(&["--port=1"], &both), found("--port", "1"));
+        assert_eq!(port(&["--set", "server.port = 4"], &both), found("--set", "4"));
+        assert_eq!(port(&[], &both), found("TALK_PORT", "3"));
+        assert_eq!(port(&[], &both[..1]), found("PORT", "2"));
+        assert_eq!(port(&[], &[("PORT", ""), ("TALK_PORT", "")]), None);
+        let given = read(&["-p", "1"], &both, Some("x = 1")).unwrap().given;
+        let file = given.iter().position(|given| matches!(given, Given::Toml { .. })).unwrap();
+        let port = given.iter().position(|given| matches!(given, Given::Value { key, .. } if key == "server.port"));
+        assert!(file < port.unwrap());
+    }
+
+    #[test]
+    fn data_is_kept_where_it_was_said() {
+        let parent = [("TALK_DATA", "/srv/t")];
+        assert_eq!(place(&[], &parent, "data").unwrap(), ("TALK_DATA".into(), "/srv/t/server".into()));
+        assert_eq!(place(&["--data", "/d"], &parent, "data").unwrap(), ("--data".into(), "/d".into()));
+        assert_eq!(place(&["--data", "/d"], &[("TALK_MEMORY", "true")], "memory").unwrap().1, "false");
+        assert_eq!(place(&["--memory"], &parent, "memory").unwrap().1, "true");
+        assert_eq!(place(&[], &parent, "memory").unwrap().1, "false");
+        // A file's directory gives way to TALK_DATA, and the platform's to a file's.
+        let order = |variables: &[(&str, &str)]| {
+            let given = read(&[], variables, Some("")).unwrap().given;
+            let file = given.iter().position(|given| matches!(given, Given::Toml { .. })).unwrap();
+            given
+                .iter()
+                .position(|given| matches!(given, Given::Value { key, .. } if key == "data"))
+                .map(|at| at > file)
+        };
+        assert_eq!(order(&parent), Some(true));
+        assert_ne!(order(&[]), Some(true));
+    }
+
+    #[test]
+    fn what_excludes_itself_is_refused() {
+        for (wrong, why) in [
+            (&["--memory", "--data", "/d"][..], "exclude each other"),
+            (&["--set", "x"], "KEY=VALUE"),
+            (&["--port", "1", "--set", "server.port=2"], "server.port is given twice"),
+            (&["--set", "limits.store-queue=1", "--set", "limits.store_queue=2"], "limits.store_queue is given twice"),
+            (&["--data", "/d", "--set", "memory=true"], "memory is given twice"),
+            (&["--port", "1", "--port", "2"], "--port is given twice"),
+        ] {
+            let error = read(wrong, &[], None).unwrap_err();
+            assert!(matches!(&error, Exit::Usage(text) if text.contains(why)), "{wrong:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn repeated_options_make_a_list() {
+        let origins = place(&["--origin=https://a.example", "--origin", "https://b.example"], &[], "server.origins");
+        assert_eq!(origins.unwrap().1, "https://a.example,https://b.example");
+        assert_eq!(place(&["--allow-host=a", "--allow_host=b"], &[], "server.hosts").unwrap().1, "a,b");
+    }
+
+    #[test]
+    fn the_help_shows_every_option_with_its_default() {
+        let Err(Exit::Asked(help)) = read(&["--help"], &[], None) else { panic!("no help") };
+        for option in ["host", "port", "data", "memory", "durability", "origin", "allow-host", "config", "set"] {
+            assert!(help.contains(&format!("--{option}")), "{option} in {help}");
+        }
+        for wanted in ["7000", "127.0.0.1", "TALK_DATA", "PORT", "-h, --help", "--print-config", "fsync"] {
+            assert!(help.contains(wanted), "{wanted} in {help}");
+        }
+        for (variable, _) in VARIABLES {
+            assert!(help.contains(variable), "{variable} in {help}");
+        }
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+    }
+}
