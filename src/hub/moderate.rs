@@ -79,11 +79,11 @@ impl Seat {
         };
         hub.change_rules(room, |rules| apply(rules, action, sentence, whom, name, now)).await?;
         let (what, out) = match action {
-            Moderation::Kick => ("kicked from", true),
-            Moderation::Ban => ("banned from", true),
-            Moderation::Mute => ("muted in", false),
-            Moderation::Unmute => ("no longer muted in", false),
-            Moderation::Unban => ("no longer banned from", false),
+            Moderation::Kick => ("were kicked from", true),
+            Moderation::Ban => ("were banned from", true),
+            Moderation::Mute => ("are muted in", false),
+            Moderation::Unmute => ("are no longer muted in", false),
+            Moderation::Unban => ("are no longer banned from", false),
         };
         let Some(user) = whom else { return Ok(()) };
         let why = notice(what, room, seconds.filter(|_| action != Moderation::Kick), reason);
@@ -232,7 +232,7 @@ fn apply(
 fn notice(what: &str, room: &RoomName, seconds: Option<u64>, reason: Option<&str>) -> Arc<str> {
     let time = seconds.map_or_else(String::new, |seconds| format!(" for {seconds} s"));
     let reason = reason.filter(|reason| !reason.is_empty()).map_or_else(String::new, |reason| format!(": {reason}"));
-    format!("you are {what} room {room}{time}{reason}").into()
+    format!("you {what} room {room}{time}{reason}").into()
 }
 
 fn kept_not(error: StoreError) -> Refusal {
