@@ -445,13 +445,14 @@ impl Directory {
         }
     }
 
-    /// Forgets the direct messages to a user who is gone, and tells who is to hear of it.
-    pub(super) fn forget(&mut self, user: UserId) -> Vec<(UserId, Event)> {
-        let Some(room) = self.rooms.remove(&RoomKey::Direct(user)) else { return Vec::new() };
+    /// Forgets the direct messages to a user who is gone; tells who is to hear of it, and what fires when the last of
+    /// them is kept.
+    pub(super) fn forget(&mut self, user: UserId) -> (Vec<(UserId, Event)>, Option<CancellationToken>) {
+        let Some(room) = self.rooms.remove(&RoomKey::Direct(user)) else { return (Vec::new(), None) };
         if let Some(inbox) = room.inbox {
             inbox.close();
         }
-        lock(&room.directs).fail()
+        (lock(&room.directs).fail(), room.ended)
     }
 
     /// Ends every room once its inbox is empty, and lets nobody in any more.

@@ -569,8 +569,11 @@ impl Inner {
                 return Ok(());
             }
             for user in &ended {
-                let failed = self.lock().forget(*user);
+                let (failed, ended) = self.lock().forget(*user);
                 self.tell(&failed);
+                if let Some(ended) = ended {
+                    ended.cancelled().await;
+                }
                 self.history.forget_direct(*user).await?;
             }
             self.rules.forget_users(&ended).await?;

@@ -72,7 +72,10 @@ impl Seat {
                 }
                 let directory = hub.lock();
                 // An account comes again under its own name only.
-                let address = directory.address(user).filter(|_| !directory.is_account(user));
+                let address = directory.address(user).filter(|address| {
+                    // From this machine come all whom a proxy lets in.
+                    !directory.is_account(user) && !address.is_loopback()
+                });
                 Some(Sentence { user, name: name.into(), address, until })
             }
             _ => None,

@@ -30,6 +30,8 @@ pub(super) struct Turns {
     /// Where each session stands in `members`.
     places: HashMap<SessionId, usize>,
     lanes: Vec<Lane>,
+    /// Members who do not want to hear somebody.
+    blocking: usize,
     /// What the members have not been given yet, and about how many bytes it is.
     open: Vec<Event>,
     size: usize,
@@ -105,6 +107,7 @@ impl Turns {
             members: Vec::new(),
             places: HashMap::new(),
             lanes: Vec::new(),
+            blocking: 0,
             open: Vec::new(),
             size: 0,
             unkept: Vec::new(),
@@ -180,13 +183,7 @@ impl Turns {
                 }
                 Input::Expel { user, why, done } => {
                     self.commit().await;
-                    let sessions = self.members.iter().filter(|member| member.user == user);
-                    for (session, outbox) in sessions.map(|m| (m.session, m.outbox.clone())).collect::<Vec<_>>() {
-                        self.leave(session);
-                        let left = self.open.last().filter(|event| matches!(event, Event::Left { .. })).cloned();
-                        let told = left.into_iter().chain([Event::System(why.clone())]);
-                        outbox.tell(&told.collect::<Vec<_>>());
-                    }
+                    self.expel(user, &why);
                     let _ = done.send(());
                 }
                 Input::Rename { user, new, done } => {
@@ -198,6 +195,7 @@ impl Turns {
                     for member in self.members.iter_mut().filter(|member| member.user == user) {
                         member.blocked = blocked.clone();
                     }
+                    self.blocking = self.members.iter().filter(|member| !member.blocked.is_empty()).count();
                 }
                 Input::Post(said) => self.post(said, now).await,
                 Input::Typing { session, user } => {
@@ -241,6 +239,7 @@ impl Turns {
             }
         }
         self.lanes[lane].members += 1;
+        self.blocking += usize::from(!blocked.is_empty());
         let place = self.members.len();
         self.places.insert(session, place);
         let (from, progress) = (self.open.len(), Progress::default());
@@ -298,8 +297,20 @@ impl Turns {
             self.places.insert(moved.session, place);
         }
         self.lanes[member.lane].members -= 1;
+        self.blocking -= usize::from(!member.blocked.is_empty());
         if let (Some(user), Some(room)) = (self.state.leave(member.user), self.room()) {
             self.notice(Event::Left { room, user });
+        }
+    }
+
+    /// Puts a user out, who hears it and why at once.
+    fn expel(&mut self, user: UserId, why: &Arc<str>) {
+        let left = self.room().zip(self.state.name(user)).map(|(room, user)| Event::Left { room, user: user.clone() });
+        let told: Vec<_> = left.into_iter().chain([Event::System(why.clone())]).collect();
+        let sessions = self.members.iter().filter(|member| member.user == user);
+        for (session, outbox) in sessions.map(|m| (m.session, m.outbox.clone())).collect::<Vec<_>>() {
+            self.leave(session);
+            outbox.tell(&told);
         }
     }
 
@@ -347,8 +358,10 @@ impl Turns {
             }
         }
         let post = self.state.post(user, &name, body, id.clone(), now);
-        for member in self.members.iter().filter(|member| member.blocked.contains(&user)) {
-            self.unheard.push((self.open.len(), member.session));
+        if self.blocking > 0 {
+            for member in self.members.iter().filter(|member| member.blocked.contains(&user)) {
+                self.unheard.push((self.open.len(), member.session));
+            }
         }
         self.unkept.push(Unkept { at: self.open.len(), post: post.clone(), said: Answer { id, to, reply, echo } });
         self.urgent = true;
