@@ -437,6 +437,7 @@ fn closes_and_limits_are_those_of_the_code() {
     assert_eq!(cell("a text"), format!("{} KiB", limits.message >> 10));
     assert_eq!(cell("rooms that one user has made, and that one session is in"), limits.rooms_per_user.to_string());
     assert_eq!(cell("rooms on the server"), limits.rooms.to_string());
+    assert_eq!(cell("messages that one `history` answers with"), talk::store::MAX_PAGE.to_string());
     assert!(cell("1009").contains(&format!("{} KiB", limits.frame >> 10)));
     let body = schema("rooms-rich-in").0["$defs"]["body"]["maxLength"].clone();
     assert_eq!(body, limits.message);

@@ -120,7 +120,12 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
                     // A hyphen before the end of the class is itself.
                     let mut ahead = rest.clone();
                     let range = ahead.next() == Some('-') && ahead.next() != Some(']');
-                    let to = if range { rest.next().and_then(|_| Some(one(&mut rest))).unwrap() } else { from };
+                    let to = if range {
+                        rest.next();
+                        one(&mut rest)
+                    } else {
+                        from
+                    };
                     ranges.push(from..=to);
                 }
             }
