@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 enum Author {
     /// As every client in the field: the own echo is all.
     Plain,
-    /// In rich mode with an id for each message: told of what becomes of it.
+    /// In rich mode with an id for each message: the room follows it at every member, and tells how far it came.
     WithIds,
 }
 
@@ -353,9 +353,9 @@ fn without_receipts(criterion: &mut Criterion) {
     to_sockets(criterion, "sockets", Author::Plain);
 }
 
-fn with_ids(criterion: &mut Criterion) {
-    to_sinks(criterion, "sinks-ids", Author::WithIds);
-    to_sockets(criterion, "sockets-ids", Author::WithIds);
+fn with_receipts(criterion: &mut Criterion) {
+    to_sinks(criterion, "sinks-receipts", Author::WithIds);
+    to_sockets(criterion, "sockets-receipts", Author::WithIds);
 }
 
 const PLAIN: Encoding = Encoding::new("rooms", &Plain);
@@ -365,5 +365,5 @@ const MANY: usize = 64;
 /// Far longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
 
-criterion_group!(benches, without_receipts, with_ids);
+criterion_group!(benches, without_receipts, with_receipts);
 criterion_main!(benches);
