@@ -337,7 +337,6 @@ async fn an_embedded_session_that_does_not_read_is_cut_too() {
         next_post(&mut heard).await;
     }
     assert_eq!(slow.outbox().end(), Some(End::Cut));
-    drop(slow);
     let mut left = 0;
     while of_slow.next().await.is_some() {
         left += 1;
@@ -414,4 +413,5 @@ async fn a_stop_closes_every_session() {
     let (_ann, mut heard) = sit(&hub, "ann").await;
     hub.stop();
     assert_eq!(heard.next().await, Some(Event::Closing(Closing::Stopping)));
+    assert_eq!(heard.next().await, None);
 }

@@ -71,6 +71,16 @@ pub(super) struct Start {
     pub(super) directs: Arc<Mutex<DirectReceipts>>,
 }
 
+/// Whose session is opened, and how.
+pub(super) struct Newcomer<'a> {
+    pub(super) user: &'a User,
+    pub(super) sign_in: store::SessionId,
+    pub(super) outbox: &'a Arc<Outbox>,
+    pub(super) from: Option<IpAddr>,
+    pub(super) rules: UserRules,
+    pub(super) missed: Option<u64>,
+}
+
 /// A session that was opened.
 pub(super) struct Opened {
     pub(super) id: SessionId,
@@ -111,16 +121,8 @@ impl Directory {
     }
 
     /// One more session of a user. The first hears the direct messages behind `missed` before any other.
-    pub(super) fn open(
-        &mut self,
-        user: &User,
-        sign_in: store::SessionId,
-        outbox: &Arc<Outbox>,
-        from: Option<IpAddr>,
-        rules: UserRules,
-        missed: Option<u64>,
-        limits: &Limits,
-    ) -> Option<Opened> {
+    pub(super) fn open(&mut self, newcomer: Newcomer<'_>, limits: &Limits) -> Option<Opened> {
+        let Newcomer { user, sign_in, outbox, from, rules, missed } = newcomer;
         let present = self.users.entry(user.id).or_insert_with(|| Present {
             name: user.nickname.clone(),
             account: user.account,

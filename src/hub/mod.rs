@@ -66,7 +66,7 @@ pub use seat::{Heard, Seat};
 pub use sink::{Batch, Encoding, Offered, Sink};
 
 use self::connection::Connection;
-use self::directory::{Directory, Start};
+use self::directory::{Directory, Newcomer, Start};
 use self::keep::{Flying, Keeper};
 use self::turn::Turns;
 use crate::limits::Limits;
@@ -368,7 +368,7 @@ impl Hub {
         let (sink, heard) = Heard::channel(self.inner.limits.member_messages);
         let pace = sink.pace();
         let outbox = Arc::new(Outbox::new(sink, &self.inner.limits));
-        let seat = self.seat(&token, outbox, Lifetime::Session, None, Some(pace)).await;
+        let seat = self.seat(&token, outbox, Lifetime::Session, None, pace).await;
         Ok((seat.map_err(|_| Refusal::Over)?, heard))
     }
 
@@ -435,7 +435,7 @@ impl Hub {
         outbox: Arc<Outbox>,
         lifetime: Lifetime,
         from: Option<IpAddr>,
-        pace: Option<tokio::sync::mpsc::Sender<Event>>,
+        pace: Option<tokio::sync::mpsc::WeakSender<Event>>,
     ) -> Result<Seat, OpenError> {
         let inner = &self.inner;
         let connection = Connection::open(inner, token, lifetime).await?;
@@ -447,8 +447,9 @@ impl Hub {
         };
         let head = inner.history.head(&RoomKey::Direct(user.id)).await.map_err(unavailable)?;
         let missed = (head.seq > rules.delivered).then_some(rules.delivered);
-        let session = connection.sign_in();
-        let opened = inner.lock().open(&user, session, &outbox, from, rules, missed, &inner.limits);
+        let sign_in = connection.sign_in();
+        let newcomer = Newcomer { user: &user, sign_in, outbox: &outbox, from, rules, missed };
+        let opened = inner.lock().open(newcomer, &inner.limits);
         let opened = opened.ok_or(OpenError::TooManySessions)?;
         if let Some(start) = opened.start {
             inner.start(start);

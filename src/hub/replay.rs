@@ -35,7 +35,7 @@ struct Reader {
     history: Arc<dyn HistoryStore>,
     user: UserId,
     outbox: Arc<Outbox>,
-    pace: Option<mpsc::Sender<Event>>,
+    pace: Option<mpsc::WeakSender<Event>>,
 }
 
 impl Replay {
@@ -43,7 +43,7 @@ impl Replay {
         hub: &Arc<Inner>,
         user: UserId,
         outbox: Arc<Outbox>,
-        pace: Option<mpsc::Sender<Event>>,
+        pace: Option<mpsc::WeakSender<Event>>,
     ) -> Self {
         let (jobs, mut waiting) = mpsc::channel(MOST_JOBS);
         let stopped = CancellationToken::new();
@@ -179,7 +179,7 @@ impl Reader {
             if self.outbox.end().is_some() {
                 return;
             }
-            if let Some(pace) = &self.pace {
+            if let Some(pace) = self.pace.as_ref().and_then(mpsc::WeakSender::upgrade) {
                 // Only to wait for so much room; others may take it still, as they may in a socket's queue.
                 let _ = pace.reserve_many(piece.len().min(pace.max_capacity())).await;
             }

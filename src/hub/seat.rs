@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,7 +26,7 @@ pub struct Seat {
     rooms: Rooms,
     /// Reads the history for it, once it asked for some.
     replay: Option<Replay>,
-    pace: Option<mpsc::Sender<Event>>,
+    pace: Option<mpsc::WeakSender<Event>>,
 }
 
 impl Seat {
@@ -35,7 +35,7 @@ impl Seat {
         session: SessionId,
         rooms: Rooms,
         outbox: Arc<Outbox>,
-        pace: Option<mpsc::Sender<Event>>,
+        pace: Option<mpsc::WeakSender<Event>>,
     ) -> Self {
         Self { connection, session, outbox, rooms, replay: None, pace }
     }
@@ -433,7 +433,7 @@ pub struct Heard {
 impl Heard {
     pub(super) fn channel(most: usize) -> (EventSink, Self) {
         let (events, heard) = mpsc::channel(most.max(1));
-        (EventSink(events), Self { events: heard })
+        (EventSink(Mutex::new(Some(events))), Self { events: heard })
     }
 
     /// The next event; `None` when the session is over.
@@ -445,13 +445,17 @@ impl Heard {
     }
 }
 
-/// Hands the events themselves over.
-pub(super) struct EventSink(mpsc::Sender<Event>);
+/// Hands the events themselves over, until the session is over.
+pub(super) struct EventSink(Mutex<Option<mpsc::Sender<Event>>>);
 
 impl EventSink {
     /// By which those who have much to say see how much is taken.
-    pub(super) fn pace(&self) -> mpsc::Sender<Event> {
-        self.0.clone()
+    pub(super) fn pace(&self) -> Option<mpsc::WeakSender<Event>> {
+        self.lock().as_ref().map(mpsc::Sender::downgrade)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<mpsc::Sender<Event>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -461,11 +465,21 @@ impl Sink for EventSink {
     }
 
     fn offer(&self, batch: &Batch) -> Offered {
+        let mut events = self.lock();
         for event in batch.events() {
-            match self.0.try_send(event.clone()) {
+            let sent = match events.as_ref() {
+                Some(events) => events.try_send(event.clone()),
+                None => return Offered::Gone,
+            };
+            let full = matches!(sent, Err(mpsc::error::TrySendError::Full(_)));
+            if sent.is_err() || matches!(event, Event::Closing(_)) {
+                // Whoever listens comes to an end behind what waits.
+                *events = None;
+            }
+            match sent {
                 Ok(()) => {}
-                Err(mpsc::error::TrySendError::Full(_)) => return Offered::Full,
-                Err(mpsc::error::TrySendError::Closed(_)) => return Offered::Gone,
+                Err(_) if full => return Offered::Full,
+                Err(_) => return Offered::Gone,
             }
         }
         Offered::All
