@@ -94,6 +94,11 @@ async fn direct_messages_are_a_room_of_their_own() {
             (&accepted["type"], &accepted["room"], &accepted["seq"]),
             (&json!("accepted"), &heard["room"], &json!(seq))
         );
+        let receipt = ann.of_type("receipt").await;
+        assert_eq!(receipt, json!({ "type": "receipt", "id": seq.to_string(), "to": "bob", "state": "sent" }));
+        bob.command("received", json!({ "room": heard["room"], "seq": seq })).await;
+        let receipt = ann.of_type("receipt").await;
+        assert_eq!(receipt, json!({ "type": "receipt", "id": seq.to_string(), "to": "bob", "state": "delivered" }));
     }
     ann.command("direct", json!({ "to": "nobody", "body": "x", "id": "3" })).await;
     assert_eq!(ann.of_type("error").await["code"], "no_user");
