@@ -218,6 +218,17 @@ impl Inbox {
         }
     }
 
+    /// Takes what came meanwhile, behind what was taken before; tells whether anything did.
+    pub(super) fn take_more(&self, into: &mut Vec<Input>) -> bool {
+        let mut queue = self.lock();
+        if queue.since.take().is_none() {
+            return false;
+        }
+        into.append(&mut queue.inputs);
+        self.space.add_permits(mem::take(&mut queue.taken_space));
+        true
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -136,6 +136,7 @@ impl Turns {
             match taken {
                 Ok(Some(since)) => {
                     self.since = since;
+                    self.gather(&mut inputs).await;
                     self.turn(&mut inputs).await;
                     // What a burst left behind is not kept.
                     if inputs.capacity() > KEPT_INPUTS {
@@ -155,6 +156,20 @@ impl Turns {
                 self.commit().await;
             }
             self.tell_receipts(now);
+        }
+    }
+
+    /// Lets those who are about to speak come in. A batch for many members costs so much more than looking once more
+    /// into the sockets that a burst is worth taking whole. There is no waiting: it ends when nothing came.
+    async fn gather(&self, inputs: &mut Vec<Input>) {
+        if self.members.len() < MANY_MEMBERS {
+            return;
+        }
+        while inputs.len() < BATCH_EVENTS {
+            tokio::task::yield_now().await;
+            if !self.inbox.take_more(inputs) {
+                return;
+            }
         }
     }
 
@@ -586,6 +601,8 @@ const NOTICE_WAIT: Duration = Duration::from_millis(250);
 const BATCH_BYTES: usize = 64 * 1024;
 /// Events from which on it does, well below what a member may have waiting.
 const BATCH_EVENTS: usize = 256;
+/// Members from which on a burst is gathered.
+const MANY_MEMBERS: usize = 64;
 /// Bytes of a frame beside its text, about.
 const FRAME_BYTES: usize = 64;
 /// Capacity for inputs that a room keeps between turns.
