@@ -68,9 +68,8 @@ pub(crate) struct Io {
     /// When what is being written must have gone out, and how much of it went since that was set.
     stalled: Option<Pin<Box<Sleep>>>,
     gone: usize,
-    /// How much must go out in `write_timeout`, unless that is all there is.
-    pace: usize,
-    write_timeout: Duration,
+    /// None: whoever writes sees to it that little waits, and that nobody waits for it.
+    write_timeout: Option<Duration>,
     head: Option<HeadTimer>,
 }
 
@@ -99,18 +98,16 @@ impl Io {
             rewrite,
             stalled: None,
             gone: 0,
-            pace: PACE,
-            write_timeout: limits.body_timeout,
+            write_timeout: Some(limits.body_timeout),
             head: Some(HeadTimer { since: Instant::now(), limit: limits.head_timeout, timer }),
         }
     }
 
-    /// From here on the bytes are not hyper's: nothing is put in their place, and no head is waited for.
+    /// From here on the bytes are not hyper's: nothing is put in their place, and neither heads nor writes have a time.
     pub(super) fn plain(mut self) -> Self {
         self.rewrite = |_| None;
         self.head = None;
-        // What is said there is short, and a stream of it may never be flushed to its end.
-        self.pace = 1;
+        self.write_timeout = None;
         self
     }
 
@@ -131,16 +128,17 @@ impl Io {
     fn poll_try_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Poll::Ready(done) = self.stream()?.poll_write(cx, bytes) {
             self.gone += done.as_ref().map_or(0, |written| *written);
-            if self.gone >= self.pace {
+            if self.gone >= PACE {
                 (self.stalled, self.gone) = (None, 0);
             }
             return Poll::Ready(done);
         }
+        let Some(write_timeout) = self.write_timeout else { return Poll::Pending };
         let sleep = match &mut self.stalled {
             Some(sleep) => sleep,
             none => {
                 self.gone = 0;
-                none.insert(Box::pin(tokio::time::sleep_until(Instant::now() + self.write_timeout)))
+                none.insert(Box::pin(tokio::time::sleep_until(Instant::now() + write_timeout)))
             }
         };
         ready!(sleep.as_mut().poll(cx));
