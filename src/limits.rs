@@ -54,7 +54,8 @@ pub struct Limits {
     pub duplicate_senders: usize,
     /// Ids remembered of all senders together. 1,048,576 (about 64 MiB); then the oldest of the largest are forgotten.
     pub duplicate_total: usize,
-    /// Users in a registry, and in a hub. 100,000, about 50 MB. One more is answered 507.
+    /// Users in a registry, and in a hub. 100,000, about 50 MB. One more is answered 507. Also in a list that a client
+    /// takes; a longer one is an error.
     pub users: usize,
     /// Records of a room that a history in memory keeps. 10,000: a busy room's day. Then its oldest go.
     pub history_count: u64,
