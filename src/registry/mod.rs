@@ -8,6 +8,7 @@ mod client;
 mod health;
 mod http;
 mod lease;
+mod list;
 mod service;
 
 use std::future::Future;
