@@ -26,7 +26,8 @@ pub struct Limits {
     /// Connections from one remote address, or over IPv6 from one network of 64 bits. 256, which spares a large office
     /// behind one address; loopback is exempt. One more is answered 429 and closed.
     pub connections_per_address: usize,
-    /// Whether loopback connections are not counted. True; false where a proxy on this machine passes strangers on.
+    /// Whether loopback connections are not counted. True; false where a proxy on this machine passes strangers on. Then
+    /// a page's `Origin` may name a listening peer by any name that it is asked under.
     pub loopback_exempt: bool,
     /// Time for a request head to arrive, from the first silence on; also for an upgrade. 10 s. Then 408 and a close.
     pub head_timeout: Duration,

@@ -68,7 +68,7 @@ impl Listening {
     fn answer(&self, request: Request<Body>, from: SocketAddr) -> Result<Answer, Problem> {
         let (head, body) = request.into_parts();
         check_head(&head, self.receiver.limits())?;
-        check_origin(&head)?;
+        check_origin(&head, from.ip(), self.receiver.limits())?;
         match head.uri.path() {
             HEALTH => return health(&head),
             path if !PATHS.contains(&path) => {
