@@ -68,7 +68,7 @@ fn registry_forms(criterion: &mut Criterion) {
         .collect();
     let list = serde_json::to_vec(&list).unwrap();
     group.throughput(Throughput::Elements(1000));
-    group.bench_function("decode-list-1000", |b| b.iter(|| registry::decode_users(black_box(&list))));
+    group.bench_function("decode-list-1000", |b| b.iter(|| registry::decode_users(black_box(&list), 1000)));
     group.finish();
 }
 

@@ -26,7 +26,8 @@ pub struct Limits {
     /// Connections from one remote address, or over IPv6 from one network of 64 bits. 256, which spares a large office
     /// behind one address; loopback is exempt. One more is answered 429 and closed.
     pub connections_per_address: usize,
-    /// Whether loopback connections are not counted. True; false where a proxy on this machine passes strangers on.
+    /// Whether loopback connections are not counted. True; false where a proxy on this machine passes strangers on. Then
+    /// a page's `Origin` may name a listening peer by any name that it is asked under.
     pub loopback_exempt: bool,
     /// Time for a request head to arrive, from the first silence on; also for an upgrade. 10 s. Then 408 and a close.
     pub head_timeout: Duration,
@@ -54,7 +55,8 @@ pub struct Limits {
     pub duplicate_senders: usize,
     /// Ids remembered of all senders together. 1,048,576 (about 64 MiB); then the oldest of the largest are forgotten.
     pub duplicate_total: usize,
-    /// Users in a registry, and in a hub. 100,000, about 50 MB. One more is answered 507.
+    /// Users in a registry, and in a hub. 100,000, about 50 MB. One more is answered 507. Also in a list that a client
+    /// takes; a longer one is an error.
     pub users: usize,
     /// Records of a room that a history in memory keeps. 10,000: a busy room's day. Then its oldest go.
     pub history_count: u64,

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::fake_http::{FakeHttp, answer, empty};
+use common::fake_http::{FakeHttp, answer, empty, read_request};
 use common::raw::{LONG, connect, exchange, next, port, post, read_all, request, status};
 use talk::address::{Address, Entry, Host, Protocol};
 use talk::limits::Limits;
@@ -263,6 +263,69 @@ async fn a_broken_connection_is_tried_once_more_with_the_same_id_only_where_ids_
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[0], requests[1]);
     assert!(requests[0].contains(",\"id\":\""));
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_was_closed_is_replaced_and_the_message_goes_out_once() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().port();
+    let (tell, closed) = tokio::sync::oneshot::channel();
+    let peer = tokio::spawn(async move {
+        let kept = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await.unwrap();
+        stream.write_all(kept).await.unwrap();
+        drop(stream);
+        tell.send(()).unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await.unwrap();
+        stream.write_all(kept).await.unwrap();
+        // Nothing more comes, neither here nor on another connection.
+        let mut rest = [0; 1];
+        tokio::select! {
+            rest = stream.read(&mut rest) => rest.unwrap(),
+            _ = listener.accept() => 1,
+        }
+    });
+    let http = Http::new();
+    assert_eq!(http.send(&v1(at), &hi()).await.unwrap(), Sent::Delivered);
+    closed.await.unwrap();
+    // Whatever was closed before this has been noticed.
+    let other = listener_and_answer().await;
+    assert_eq!(status(&other), "200");
+    assert_eq!(http.send(&v1(at), &hi()).await.unwrap(), Sent::Delivered);
+    drop(http);
+    assert_eq!(tokio::time::timeout(LONG, peer).await.unwrap().unwrap(), 0);
+}
+
+/// What a listener of its own answers.
+async fn listener_and_answer() -> String {
+    let incoming = listener().await;
+    exchange(port(&incoming), post(r#"{"user":"ann","text":"hi"}"#)).await
+}
+
+#[tokio::test]
+async fn a_request_without_an_id_whose_connection_closes_is_not_sent_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().port();
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let peer = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        read_request(&mut stream).await.unwrap();
+        drop(stream);
+        tokio::select! {
+            _ = ended => 2,
+            _ = listener.accept() => 3,
+        }
+    });
+    let http = Http::new();
+    assert_eq!(http.send(&v1(at), &hi()).await.unwrap(), Sent::Delivered);
+    let error = http.send(&v1(at), &hi()).await.unwrap_err();
+    assert_eq!(error.code(), "unreachable", "{error}");
+    drop(end);
+    assert_eq!(peer.await.unwrap(), 2, "requests");
 }
 
 #[tokio::test]

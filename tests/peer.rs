@@ -6,15 +6,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use talk::address::{Address, Entry, Host, Protocol};
-use talk::message::Message;
+use talk::message::{Message, Timestamp};
 use talk::name::UserName;
 use talk::peer::{Event, Events, Peer, PeerBuilder, PeerError, SendError};
 use talk::registry::{self, RegistryClient};
 use talk::secret::Secret;
-use talk::store::{MemoryRegistry, RegistryStore};
+use talk::store::{Claim, MemoryRegistry, Registration, RegistryStore, StoreError};
 use talk::transport::{Http, Sent, Transport};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// A registry in this process that can be stopped and started again at the same address.
@@ -254,6 +255,66 @@ async fn shutdown_ends_the_stream_the_listening_and_further_sends() {
     assert!(Http::new().send(&entry, &Message::new(name("ann"), "anybody?")).await.is_err());
     alice.shutdown().await.unwrap();
     assert!(events.next().await.is_none() || events.next().await.is_none());
+}
+
+/// A store that takes its time for renewals, and carries them out whether somebody waits or not, as one on disk does.
+#[derive(Debug)]
+struct Slow {
+    store: Arc<MemoryRegistry>,
+    /// Renewals that were begun, and those that were carried out.
+    renewals: watch::Sender<(u32, u32)>,
+}
+
+#[async_trait]
+impl RegistryStore for Slow {
+    async fn insert(&self, name: &UserName, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
+        self.store.insert(name, claim, now).await
+    }
+
+    async fn upsert(&self, name: &UserName, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
+        let (store, name, claim, renewals) = (self.store.clone(), name.clone(), claim.clone(), self.renewals.clone());
+        let work = tokio::spawn(async move {
+            renewals.send_modify(|(begun, _)| *begun += 1);
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            let result = store.upsert(&name, &claim, now).await;
+            renewals.send_modify(|(_, done)| *done += 1);
+            result
+        });
+        work.await.unwrap()
+    }
+
+    async fn remove(&self, name: &UserName, secret: Option<&Secret>, now: Timestamp) -> Result<bool, StoreError> {
+        self.store.remove(name, secret, now).await
+    }
+
+    async fn evict(&self, name: &UserName, address: &Address, now: Timestamp) -> Result<bool, StoreError> {
+        self.store.evict(name, address, now).await
+    }
+
+    async fn get(&self, name: &UserName, now: Timestamp) -> Result<Option<Registration>, StoreError> {
+        self.store.get(name, now).await
+    }
+
+    async fn list(&self, now: Timestamp) -> Result<Vec<(UserName, Registration)>, StoreError> {
+        self.store.list(now).await
+    }
+
+    async fn renew_all(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.store.renew_all(now).await
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_under_way_does_not_come_behind_the_removal() {
+    let (renewals, mut seen) = watch::channel((0, 0));
+    let store = Slow { store: Arc::default(), renewals };
+    let registry = Registry::start_at("127.0.0.1:0".parse().unwrap(), Arc::new(store)).await;
+    let (alice, _events) = registry.peer("alice", Protocol::HTTP).ttl(5).start().await.unwrap();
+    let wait = Duration::from_secs(30);
+    tokio::time::timeout(wait, seen.wait_for(|(begun, _)| *begun == 1)).await.unwrap().unwrap();
+    alice.shutdown().await.unwrap();
+    tokio::time::timeout(wait, seen.wait_for(|(_, done)| *done == 1)).await.unwrap().unwrap();
+    assert_eq!(registry.client().get(alice.name()).await.unwrap(), None);
 }
 
 #[tokio::test]

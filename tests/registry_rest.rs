@@ -427,6 +427,23 @@ async fn a_stop_finishes_what_is_in_progress_and_closes_what_is_silent() {
 }
 
 #[tokio::test]
+async fn a_stop_does_not_wait_for_the_other_half_of_a_head() {
+    let mut limits = Limits::default();
+    limits.grace = Duration::from_secs(3600);
+    let server = Server::with(&limits).await;
+    let (mut half, mut second_half) = (server.connect().await, server.connect().await);
+    half.send(b"PUT /v1/users/a HTTP/1.1\r\nhost: x\r\n").await;
+    second_half.send(b"GET /v1/health HTTP/1.1\r\nhost: x\r\n\r\nGET /v1/users HTTP/1.1\r\nho").await;
+    assert_eq!(second_half.answer().await.unwrap().status, 200);
+    // Whatever was sent before this has been read.
+    server.users().await;
+    let stopping = tokio::spawn(server.stop());
+    assert!(half.is_closed().await);
+    assert!(second_half.is_closed().await);
+    stopping.await.unwrap();
+}
+
+#[tokio::test]
 async fn the_service_mounts_in_another_hyper_server() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();

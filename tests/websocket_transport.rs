@@ -17,8 +17,8 @@ use talk::limits::Limits;
 use talk::message::{Message, MessageId};
 use talk::name::UserName;
 use talk::transport::{Incoming, Sent, Transport, TransportError, WebSocket};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message as Frame;
 
 const HI: &str = r#"{"user":"ann","text":"hi"}"#;
@@ -591,4 +591,57 @@ async fn a_client_that_names_the_listener_as_its_origin_is_taken() {
     let (mut stream, _) = open(port(&incoming), "/", "origin: http://LOCALHOST\r\n").await;
     stream.write_all(&frame(0x81, HI.as_bytes())).await.unwrap();
     assert_eq!(&*next(&mut incoming).await.text, "hi");
+}
+
+/// Sends messages on a connection that takes nothing back until all of them have been heard.
+async fn unread(headers: &str, message: impl Fn(usize) -> String + Send + 'static) -> (Incoming, TcpStream) {
+    let limits = limits(|limits| limits.body_timeout = Duration::from_millis(50));
+    let mut incoming = listen(&limits).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(([127, 0, 0, 1], port(&incoming)).into()).await.unwrap();
+    stream.write_all(upgrade("/", headers).as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let (half, mut sending) = stream.into_split();
+    let sent = tokio::spawn(async move {
+        for first in (0..UNREAD).step_by(1000) {
+            let frames: Vec<u8> = (first..first + 1000).flat_map(|n| text(&message(n))).collect();
+            sending.write_all(&frames).await.unwrap();
+        }
+        sending
+    });
+    for n in 0..UNREAD {
+        assert_eq!(&*next(&mut incoming).await.text, n.to_string());
+    }
+    let stream = half.reunite(sent.await.unwrap()).unwrap();
+    (incoming, stream)
+}
+
+/// Far more confirmations than any buffer on their way holds.
+const UNREAD: usize = 200_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_that_never_reads_is_heard_and_may_still_count_its_confirmations_later() {
+    let (_incoming, mut stream) = unread("", |n| format!(r#"{{"user":"ann","text":"{n}"}}"#)).await;
+    for _ in 0..UNREAD {
+        assert_eq!(read_text(&mut stream).await, "OK");
+    }
+    stream.write_all(&text(r#"{"user":"ann","text":"more"}"#)).await.unwrap();
+    assert_eq!(read_text(&mut stream).await, "OK");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_acknowledgements_that_nobody_reads_the_last_ones_are_kept() {
+    let version_2 = "sec-websocket-protocol: talk.v2\r\n";
+    let (_incoming, mut stream) = unread(version_2, |n| format!(r#"{{"user":"ann","text":"{n}","id":"{n}"}}"#)).await;
+    let mut heard = Vec::new();
+    while heard.last() != Some(&(UNREAD - 1)) {
+        let ack: serde_json::Value = serde_json::from_str(&read_text(&mut stream).await).unwrap();
+        heard.push(ack["ack"].as_str().unwrap().parse::<usize>().unwrap());
+    }
+    assert!(heard.is_sorted() && heard.len() < UNREAD, "{} of {UNREAD}", heard.len());
+    assert!(heard.ends_with(&(UNREAD - 1000..UNREAD).collect::<Vec<_>>()));
 }

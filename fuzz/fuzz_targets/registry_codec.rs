@@ -27,12 +27,12 @@ fuzz_target!(|bytes: &[u8]| {
         let value = entry_value(&entry, Some(None), Version::V2).expect("version 2 has a form for everything");
         assert_eq!(decode_entry(value.to_string().as_bytes()), Ok(entry));
     }
-    if let Ok(users) = decode_users(bytes) {
+    if let Ok(users) = decode_users(bytes, usize::MAX) {
         let written: serde_json::Map<_, _> = users
             .iter()
             .filter_map(|(name, entry)| Some((name.as_str().to_owned(), entry_value(entry, None, Version::V2)?)))
             .collect();
         let again = serde_json::Value::Object(written).to_string();
-        assert_eq!(decode_users(again.as_bytes()), Ok(users));
+        assert_eq!(decode_users(again.as_bytes(), usize::MAX), Ok(users));
     }
 });

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use super::CodecError;
@@ -24,6 +25,21 @@ pub fn object(bytes: &[u8]) -> Result<Object, CodecError> {
         Value::Object(object) => Ok(object),
         other => Err(CodecError::Shape(format!("expected a JSON object, found {}", kind(&other)))),
     }
+}
+
+/// Reads one JSON object and nothing behind it, member by member: what `see` does not keep costs no memory. It gets each
+/// key and the unread bytes of its value, and may say what is wrong with them.
+///
+/// # Errors
+/// [`CodecError::Syntax`] for what is no JSON or is not UTF-8; [`CodecError::Shape`] for a value that is no object, and
+/// what `see` says.
+pub(super) fn members<'a>(
+    bytes: &'a [u8],
+    see: impl FnMut(String, &'a str) -> Result<(), String>,
+) -> Result<(), CodecError> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    reader.deserialize_map(Members(see)).map_err(syntax_or_shape)?;
+    reader.end().map_err(syntax_or_shape)
 }
 
 /// Takes the text in `key` out of an object.
@@ -54,6 +70,23 @@ pub fn kind(value: &Value) -> &'static str {
 /// serde_json's message without its position is what we raise ourselves; its own are about syntax.
 pub(super) fn syntax_or_shape(error: serde_json::Error) -> CodecError {
     if error.is_data() { CodecError::Shape(error.to_string()) } else { CodecError::Syntax(error.to_string()) }
+}
+
+struct Members<F>(F);
+
+impl<'de, F: FnMut(String, &'de str) -> Result<(), String>> Visitor<'de> for Members<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
+        while let Some((key, value)) = members.next_entry::<String, &'de RawValue>()? {
+            (self.0)(key, value.get()).map_err(Error::custom)?;
+        }
+        Ok(())
+    }
 }
 
 /// Builds a value like serde_json does, but refuses a key that comes twice instead of keeping the last.

@@ -121,19 +121,26 @@ pub fn entry_value(entry: &Entry, expires: Option<Option<Timestamp>>, version: V
     Some(value)
 }
 
-/// Reads a list of users from any registry: entries that this crate cannot express are left out.
+/// Reads a list of up to `most` users from any registry: entries that this crate cannot express are left out, and cost
+/// no memory.
 ///
 /// # Errors
-/// [`CodecError`] when it is no JSON object at all.
-pub fn decode_users(body: &[u8]) -> Result<BTreeMap<UserName, Entry>, CodecError> {
+/// [`CodecError`] when it is no JSON object at all, names a user twice or holds more.
+pub fn decode_users(body: &[u8], most: usize) -> Result<BTreeMap<UserName, Entry>, CodecError> {
     let mut users = BTreeMap::new();
-    for (name, value) in json::object(body)? {
-        let Value::Object(object) = value else { continue };
-        let (Ok(name), Ok(placement)) = (UserName::new(&name), decode_placement(object, Version::V2)) else {
-            continue;
-        };
-        users.insert(name, placement.apply(None));
-    }
+    json::members(body, |name, value| {
+        if value.len() > MAX_ENTRY {
+            return Ok(());
+        }
+        let (Ok(name), Ok(entry)) = (UserName::new(&name), decode_entry(value.as_bytes())) else { return Ok(()) };
+        if users.len() == most && !users.contains_key(&name) {
+            return Err(format!("the list holds more than {most} users"));
+        }
+        match users.insert(name, entry) {
+            None => Ok(()),
+            Some(_) => Err("the list holds a user twice".into()),
+        }
+    })?;
     Ok(users)
 }
 
@@ -212,6 +219,9 @@ fn features(object: &mut Object, version: Version) -> Result<Option<Features>, C
 fn not_an_object(key: &str, value: &Value) -> CodecError {
     CodecError::Shape(format!("'{key}' must be an object, found {}", kind(value)))
 }
+
+/// Bytes of JSON that one entry in a list may have: a dozen times what the longest address takes with every feature.
+const MAX_ENTRY: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -319,7 +329,19 @@ mod tests {
         let list =
             br#"{"bob":{"protocol":"HTTP","host":"h","port":1,"x":2},"b ad":{"protocol":"HTTP","host":"h","port":1},
             "odd":{"protocol":"HTTP","host":"h","port":0},"none":null}"#;
-        assert_eq!(decode_users(list).unwrap().len(), 1);
-        assert!(decode_users(b"[]").is_err());
+        assert_eq!(decode_users(list, 1).unwrap().len(), 1);
+        assert!(decode_users(b"[]", 1).is_err());
+    }
+
+    #[test]
+    fn a_list_holds_nobody_twice_and_no_more_than_it_may() {
+        let user = |name: &str| format!(r#""{name}":{{"protocol":"HTTP","host":"h","port":1}}"#);
+        let list = |users: &[&str]| format!("{{{}}}", users.iter().map(|n| user(n)).collect::<Vec<_>>().join(","));
+        assert_eq!(decode_users(list(&["a", "b"]).as_bytes(), 2).unwrap().len(), 2);
+        for (bad, most) in [(list(&["a", "b", "c"]), 2), (list(&["a", "b", "a"]), 9), (list(&["a"]) + "x", 9)] {
+            assert!(decode_users(bad.as_bytes(), most).is_err(), "{bad}");
+        }
+        let long = format!(r#"{{"a":{{"host":"h","port":1,"x":"{}"}},{}}}"#, "x".repeat(MAX_ENTRY), user("b"));
+        assert_eq!(decode_users(long.as_bytes(), 2).unwrap().len(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! HTTP asked: one pooled client with time-outs and a bound on what it accepts.
 
 use std::error::Error;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -48,8 +49,8 @@ impl HttpClient {
         connector.set_connect_timeout(Some(limits.connect_timeout));
         let inner = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            // Shorter than any server of ours keeps a silent connection, so that a reused one is alive.
-            .pool_idle_timeout(limits.head_timeout / 2)
+            // Shorter than a server keeps a silent connection, so that a reused one is alive.
+            .pool_idle_timeout((limits.head_timeout / 2).min(POOL_IDLE))
             .pool_max_idle_per_host(2)
             .build(connector);
         Self { inner, limits: limits.clone() }
@@ -119,3 +120,5 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
 
 /// The characters of another's own words that are kept.
 const MAX_DETAIL: usize = 200;
+/// Many servers of other makes close a silent connection after 5 s.
+const POOL_IDLE: Duration = Duration::from_secs(4);

@@ -24,10 +24,12 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 
+use super::body::Pieces;
 use super::io::{Io, Shared};
 use super::listener::{Connections, Place, accept};
 use crate::limits::Limits;
@@ -40,7 +42,8 @@ pub(crate) trait Handler: Clone + Send + Sync + 'static {
     fn handle(&self, request: Request<Incoming>, from: SocketAddr) -> impl Future<Output = Answer> + Send;
 }
 
-/// Serves until `stop`, then lets requests in progress finish for [`Limits::grace`], and returns.
+/// Serves until `stop`, then lets requests in progress finish for [`Limits::grace`], and returns. A request is in
+/// progress from the end of its head until its answer has gone out; other connections are closed at once.
 ///
 /// Upgraded connections are the handler's own to end.
 pub(crate) async fn serve<H: Handler>(listener: TcpListener, handler: H, limits: Arc<Limits>, stop: CancellationToken) {
@@ -57,6 +60,7 @@ pub(crate) async fn serve_counted<H: Handler>(
     stop: CancellationToken,
 ) {
     let tasks = TaskTracker::new();
+    let farewells = Arc::new(Semaphore::new(MOST_FAREWELLS));
     let ended = CancellationToken::new();
     // Whoever drops this future cuts the connections too.
     let _cut = ended.clone().drop_guard();
@@ -64,7 +68,14 @@ pub(crate) async fn serve_counted<H: Handler>(
         let span = debug_span!("http", %from);
         let Some(place) = connections.enter(from.ip()) else {
             debug!(parent: &span, "too many connections from this address");
-            tasks.spawn(turn_away(stream).instrument(span));
+            // A flood is closed without a word: the words would cost more than the connections that are refused.
+            if let Ok(turn) = farewells.clone().try_acquire_owned() {
+                let work = async move {
+                    turn_away(stream).await;
+                    drop(turn);
+                };
+                tasks.spawn(work.instrument(span));
+            }
             continue;
         };
         let (handler, limits) = (handler.clone(), limits.clone());
@@ -86,7 +97,8 @@ async fn serve_connection<H: Handler>(
     stop: &CancellationToken,
 ) {
     let shared = Arc::new(Shared::default());
-    let result = run(stream, from, &shared, place, handler, limits, stop).await;
+    // It counts until the socket is closed, and not only while hyper has it.
+    let result = run(stream, from, &shared, place.clone(), handler, limits, stop).await;
     if shared.upgraded.load(Ordering::Relaxed) {
         return;
     }
@@ -105,6 +117,8 @@ async fn serve_connection<H: Handler>(
         }
     }
     linger(&stream).await;
+    drop(stream);
+    drop(place);
 }
 
 /// Lets hyper have the connection until it ends.
@@ -139,7 +153,11 @@ async fn run<H: Handler>(
             } else if ends {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, std::convert::Infallible>(answer)
+            // Not when it goes out: before that, what is left of an earlier answer may.
+            shared.answering.store(false, Ordering::Relaxed);
+            let shared = shared.clone();
+            let handed = move |all: bool| shared.rest.store(!all, Ordering::Relaxed);
+            Ok::<_, std::convert::Infallible>(answer.map(|whole| Pieces::new(whole, handed)))
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -153,6 +171,10 @@ async fn run<H: Handler>(
         biased;
         result = connection.as_mut() => return result,
         () = stop.cancelled() => {}
+    }
+    // Half a head is no request yet, and hyper would wait for the other half.
+    if !shared.is_in_progress() {
+        return Ok(());
     }
     connection.as_mut().graceful_shutdown();
     // Dropped then, which ends what is still in progress.
@@ -453,67 +475,8 @@ const START: &[u8] = b"HTTP/1.1 4";
 const MIN_BUFFER: usize = 8192;
 const LINGER_TIME: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
+/// Connections over the limit of their address that are told so at one time; others are closed without a word.
+const MOST_FAREWELLS: usize = 64;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bare_refusal_gets_a_body_and_what_came_before_it_stays() {
-        let before = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nOK";
-        let bare = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
-        let whole = give_a_body(&[&before[..], bare].concat()).unwrap();
-        let text = std::str::from_utf8(&whole).unwrap();
-        assert!(text.starts_with("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nOKHTTP/1.1 431 "), "{text}");
-        assert!(text.contains("\"status\":431"), "{text}");
-    }
-
-    #[test]
-    fn other_answers_stay_as_they_are() {
-        for other in [
-            &b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"[..],
-            b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\n",
-            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}",
-            b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
-            b"\r\n\r\n",
-            b"",
-        ] {
-            assert_eq!(give_a_body(other), None);
-        }
-    }
-
-    /// Takes every upgrade and holds the connection.
-    #[derive(Clone)]
-    struct Holding(tokio::sync::mpsc::Sender<Upgraded>);
-
-    impl Handler for Holding {
-        async fn handle(&self, mut request: Request<Incoming>, _from: SocketAddr) -> Answer {
-            let (upgrade, hold) = (Upgrade::of(&mut request), self.0.clone());
-            tokio::spawn(async move { hold.send(upgrade.wait().await.unwrap()).await });
-            let mut answer = Answer::default();
-            *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-            answer
-        }
-    }
-
-    #[tokio::test]
-    async fn an_upgraded_connection_keeps_its_place_until_it_ends() {
-        use tokio::io::AsyncWriteExt;
-        let ip = "192.0.2.1".parse().unwrap();
-        let mut limits = Limits::default();
-        limits.connections_per_address = 1;
-        let connections = Connections::of(&limits);
-        let place = Arc::new(connections.enter(ip).unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, from) = listener.accept().await.unwrap();
-        let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
-        client.write_all(request).await.unwrap();
-        let (hold, mut held) = tokio::sync::mpsc::channel(1);
-        serve_connection(stream, from, place, Holding(hold), &Limits::default(), &CancellationToken::new()).await;
-        let upgraded = held.recv().await.unwrap();
-        assert!(connections.enter(ip).is_none());
-        drop(upgraded);
-        assert!(connections.enter(ip).is_some());
-    }
-}
+mod tests;

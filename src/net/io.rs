@@ -31,6 +31,10 @@ pub(super) struct Shared {
     pub(super) heard: AtomicBool,
     /// Whether a request is being answered, so that no head is waited for.
     pub(super) answering: AtomicBool,
+    /// Whether hyper has been given the beginning of an answer, and not its end.
+    pub(super) rest: AtomicBool,
+    /// Whether something of an answer has not gone out.
+    unsent: AtomicBool,
     /// Whether a head did not arrive in time.
     pub(super) late: AtomicBool,
     /// Whether a head declared both lengths that a body can have: a mark of request smuggling.
@@ -43,6 +47,12 @@ impl Shared {
     /// The socket, if hyper has given it up.
     pub(super) fn take(&self) -> Option<TcpStream> {
         self.back.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether a request has come whose answer has not gone out whole.
+    pub(super) fn is_in_progress(&self) -> bool {
+        let flags = [&self.answering, &self.rest, &self.unsent, &self.upgraded];
+        flags.into_iter().any(|flag| flag.load(Ordering::Relaxed))
     }
 }
 
@@ -58,9 +68,8 @@ pub(crate) struct Io {
     /// When what is being written must have gone out, and how much of it went since that was set.
     stalled: Option<Pin<Box<Sleep>>>,
     gone: usize,
-    /// How much must go out in `write_timeout`, unless that is all there is.
-    pace: usize,
-    write_timeout: Duration,
+    /// None: whoever writes sees to it that little waits, and that nobody waits for it.
+    write_timeout: Option<Duration>,
     head: Option<HeadTimer>,
 }
 
@@ -89,18 +98,16 @@ impl Io {
             rewrite,
             stalled: None,
             gone: 0,
-            pace: PACE,
-            write_timeout: limits.body_timeout,
+            write_timeout: Some(limits.body_timeout),
             head: Some(HeadTimer { since: Instant::now(), limit: limits.head_timeout, timer }),
         }
     }
 
-    /// From here on the bytes are not hyper's: nothing is put in their place, and no head is waited for.
+    /// From here on the bytes are not hyper's: nothing is put in their place, and neither heads nor writes have a time.
     pub(super) fn plain(mut self) -> Self {
         self.rewrite = |_| None;
         self.head = None;
-        // What is said there is short, and a stream of it may never be flushed to its end.
-        self.pace = 1;
+        self.write_timeout = None;
         self
     }
 
@@ -121,16 +128,17 @@ impl Io {
     fn poll_try_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Poll::Ready(done) = self.stream()?.poll_write(cx, bytes) {
             self.gone += done.as_ref().map_or(0, |written| *written);
-            if self.gone >= self.pace {
+            if self.gone >= PACE {
                 (self.stalled, self.gone) = (None, 0);
             }
             return Poll::Ready(done);
         }
+        let Some(write_timeout) = self.write_timeout else { return Poll::Pending };
         let sleep = match &mut self.stalled {
             Some(sleep) => sleep,
             none => {
                 self.gone = 0;
-                none.insert(Box::pin(tokio::time::sleep_until(Instant::now() + self.write_timeout)))
+                none.insert(Box::pin(tokio::time::sleep_until(Instant::now() + write_timeout)))
             }
         };
         ready!(sleep.as_mut().poll(cx));
@@ -173,14 +181,11 @@ impl Io {
         }
     }
 
-    fn note_write(&mut self, bytes: &[u8]) {
+    fn note_write(&mut self) {
         let Some(head) = &mut self.head else { return };
         head.since = Instant::now();
         self.shared.heard.store(false, Ordering::Relaxed);
-        // Alone: the answer may follow in the same piece.
-        if bytes != CONTINUE {
-            self.shared.answering.store(false, Ordering::Relaxed);
-        }
+        self.shared.unsent.store(true, Ordering::Relaxed);
     }
 }
 
@@ -206,7 +211,7 @@ impl AsyncRead for Io {
 impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_pending(cx))?;
-        self.note_write(bytes);
+        self.note_write();
         if let Some(other) = (self.rewrite)(bytes) {
             self.pending = other;
             // What the socket does not take now goes out at the next write or flush.
@@ -220,7 +225,11 @@ impl AsyncWrite for Io {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pending(cx))?;
-        self.stalled = None;
+        // A piece that went out is not the answer: its reader must keep the pace.
+        if !self.shared.rest.load(Ordering::Relaxed) {
+            self.stalled = None;
+            self.shared.unsent.store(false, Ordering::Relaxed);
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -291,8 +300,6 @@ fn begins(line: &[u8], name: &[u8]) -> bool {
     line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
 }
 
-/// What hyper writes when it wants a body, which is not the answer yet.
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Bytes of an answer that a client must take in each `write_timeout`. 1 MiB: over the default of 30 s that is slower
 /// than any line on which somebody would wait for a long answer.
 const PACE: usize = 1 << 20;

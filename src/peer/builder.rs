@@ -181,6 +181,7 @@ impl PeerBuilder {
                 ttl: self.ttl,
                 renew: Duration::from_secs(u64::from(self.ttl / RENEWALS_PER_TTL)),
                 refresh: self.refresh,
+                last: self.limits.request_timeout,
             };
             shared.tasks.spawn(maintain::run(shared.clone(), rhythm, standing, lost));
         }

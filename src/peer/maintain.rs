@@ -30,6 +30,8 @@ pub(super) struct Rhythm {
     pub(super) ttl: u32,
     pub(super) renew: Duration,
     pub(super) refresh: Duration,
+    /// How long a stop waits for a change that the registry was asked for.
+    pub(super) last: Duration,
 }
 
 /// Whether an error may pass by itself, so that trying again makes sense.
@@ -68,8 +70,8 @@ pub(super) async fn run(shared: Arc<Shared>, rhythm: Rhythm, standing: Standing,
         if stop.run_until_cancelled(tokio::time::sleep_until(due)).await.is_none() {
             return;
         }
-        // A request that is under way at the stop is let finish for a moment, so that no renewal comes behind the
-        // removal. The list comes first: it tells whether there is still something of ours to renew.
+        // A change that is under way at the stop is let finish, so that no renewal comes behind the removal; a question
+        // is not. The list comes first: it tells whether there is still something of ours to renew.
         let work = async {
             let (now, again) = (Instant::now(), keeper.silent.is_some());
             let renews = again || now >= renew_at;
@@ -84,7 +86,7 @@ pub(super) async fn run(shared: Arc<Shared>, rhythm: Rhythm, standing: Standing,
         };
         let late = async {
             stop.cancelled().await;
-            tokio::time::sleep(LAST_REQUEST).await;
+            tokio::time::sleep(rhythm.last).await;
         };
         tokio::select! {
             () = work => {}
@@ -116,6 +118,9 @@ impl Keeper {
     async fn renew(&mut self, again: bool) -> bool {
         let Some(entry) = self.shared.entry.clone() else { return true };
         let (name, secret, ttl) = (&self.shared.name, Some(&self.shared.secret), Some(self.rhythm.ttl));
+        if self.shared.stop.is_cancelled() {
+            return false;
+        }
         let result = match self.standing {
             Standing::Unrenewed | Standing::Lost => return true,
             Standing::Absent => self.registry.insert(name, &entry, secret, ttl).await,
@@ -125,9 +130,10 @@ impl Keeper {
         self.judge(result)
     }
 
-    /// Asks for the users. False when there was no answer.
+    /// Asks for the users. False when there was no answer, or it is no longer waited for.
     async fn refresh(&mut self) -> bool {
-        let users = match self.registry.list().await {
+        let Some(listed) = self.shared.stop.run_until_cancelled(self.registry.list()).await else { return false };
+        let users = match listed {
             Ok(users) => Arc::new(users),
             Err(error) if may_pass(&error) => {
                 self.silence(error.to_string());
@@ -171,6 +177,9 @@ impl Keeper {
             None => return true,
         }
         let (name, secret, ttl) = (&self.shared.name, Some(&self.shared.secret), Some(self.rhythm.ttl));
+        if self.shared.stop.is_cancelled() {
+            return false;
+        }
         let result = self.registry.upsert(name, &entry, secret, ttl).await;
         self.judge(result)
     }
@@ -241,4 +250,3 @@ fn kind(event: &Event) -> u8 {
 }
 
 const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LAST_REQUEST: Duration = Duration::from_secs(2);

@@ -177,7 +177,9 @@ impl Peer {
         result
     }
 
-    /// Stops listening, takes back what this peer registered (and only that), and ends.
+    /// Stops listening, takes back what this peer registered (and only that), and ends. A renewal that is under way is
+    /// waited for, as long as any request may take; one that a registry carries out later still leaves the entry for
+    /// one more lease.
     ///
     /// # Errors
     /// [`RegistryError`] when the entry could not be taken back; it then ends with its lease. Everything else is

@@ -33,6 +33,8 @@ pub struct RegistryClient {
     http: HttpClient,
     base: Arc<str>,
     learnt: Arc<Learnt>,
+    /// Users that a list may hold.
+    users: usize,
 }
 
 /// Why the registry did not do what it was asked. What it said itself is shown harmless and shortened.
@@ -42,7 +44,7 @@ pub enum RegistryError {
     /// The address of the registry cannot be used: correct it.
     #[error("{url:?} is no address of a registry: {reason}")]
     BadUrl {
-        /// What was given.
+        /// What was given, but for a user and a password in it.
         url: String,
         /// What would be right.
         reason: &'static str,
@@ -158,13 +160,13 @@ impl RegistryClient {
         Self::with_limits(base, &Limits::default())
     }
 
-    /// The same under other limits: `connect_timeout`, `request_timeout` and `http_response` count here.
+    /// The same under other limits: `connect_timeout`, `request_timeout`, `http_response` and `users` count here.
     ///
     /// # Errors
     /// [`RegistryError::BadUrl`].
     pub fn with_limits(base: &str, limits: &Limits) -> Result<Self, RegistryError> {
-        let base = parse_base(base).map_err(|reason| RegistryError::BadUrl { url: base.to_owned(), reason })?;
-        Ok(Self { http: HttpClient::new(limits), base: base.into(), learnt: Arc::default() })
+        let base = parse_base(base).map_err(|reason| RegistryError::BadUrl { url: without_secrets(base), reason })?;
+        Ok(Self { http: HttpClient::new(limits), base: base.into(), learnt: Arc::default(), users: limits.users })
     }
 
     /// The registry's address, without a slash at the end.
@@ -278,7 +280,7 @@ impl RegistryClient {
     /// All users, sorted by name. Entries that this crate cannot express are left out.
     ///
     /// # Errors
-    /// [`RegistryError`].
+    /// [`RegistryError`]; among them [`RegistryError::Malformed`] for more than [`Limits::users`].
     pub async fn list(&self) -> Result<BTreeMap<UserName, Entry>, RegistryError> {
         let slash = self.learnt.slash.load(Ordering::Relaxed);
         let mut reply = self.read(if slash { "/v1/users/" } else { "/v1/users" }.into()).await?;
@@ -290,7 +292,7 @@ impl RegistryClient {
             }
         }
         done(&reply)?;
-        codec::decode_users(&reply.body).map_err(|error| self.malformed(error))
+        codec::decode_users(&reply.body, self.users).map_err(|error| self.malformed(error))
     }
 
     /// Says where a user is: in version 2 if that says more and the registry takes it.
@@ -421,6 +423,13 @@ fn parse_base(base: &str) -> Result<String, &'static str> {
     Ok(format!("http://{authority}{}", uri.path().trim_end_matches('/')))
 }
 
+/// An address for an error text. What is wrong with it may be where its parts end, so all before the last `@` goes.
+fn without_secrets(url: &str) -> String {
+    let Some((before, host)) = url.rsplit_once('@') else { return url.to_owned() };
+    let scheme = before.split_once("://").map(|(scheme, _)| format!("{scheme}://")).unwrap_or_default();
+    format!("{scheme}…@{host}")
+}
+
 fn query(ttl: Option<u32>) -> String {
     ttl.map(|ttl| format!("?ttl={ttl}")).unwrap_or_default()
 }
@@ -500,6 +509,17 @@ mod tests {
         ] {
             assert_eq!(RegistryClient::new(bad).unwrap_err().code(), "bad_url", "{bad}");
         }
+    }
+
+    #[test]
+    fn a_password_in_a_base_is_not_said_again() {
+        for given in
+            ["http://ann:secret@host", "https://ann:se/cret@host:1/x", "ann:secret@host", "http://secret#@host"]
+        {
+            let said = format!("{0} {0:?}", RegistryClient::new(given).unwrap_err());
+            assert!(!said.contains("cret") && !said.contains("ann") && said.contains("@host"), "{said}");
+        }
+        assert!(RegistryClient::new("ftp://host").unwrap_err().to_string().contains("ftp://host"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod client;
 mod health;
 mod http;
 mod lease;
+mod list;
 mod service;
 
 use std::future::Future;
@@ -78,7 +79,8 @@ impl Registry {
 
     /// Probes every entry that lists features, and removes one after more than three failures in a row.
     ///
-    /// Each is probed once in `every` by the transport of its protocol. Entries without features, or of a protocol
+    /// Each is probed once in `every` by the transport of its protocol; those that did not answer the last time less
+    /// often when there are so many of them that a round takes longer. Entries without features, or of a protocol
     /// that no transport here speaks, are never touched. Only with this does a registry connect to addresses that it
     /// was given: do not switch it on where strangers register and private networks can be reached.
     ///

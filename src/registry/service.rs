@@ -14,12 +14,13 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue, VARY};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, warn};
 
 use super::http::{Route, answer_version, body_version, decode, secret, ttl};
 use super::lease::Clock;
+use super::list::Lists;
 use crate::codec::CodecError;
 use crate::codec::registry::{MEDIA_TYPE_V1, MEDIA_TYPE_V2, Version, decode_post, decode_put, entry_value, user_name};
 use crate::limits::Limits;
@@ -32,7 +33,7 @@ use crate::text::SafeText;
 /// The registry's REST over a store: mount it in any hyper server, or let [`Registry`](super::Registry) serve it.
 #[must_use]
 pub fn service(store: Arc<dyn RegistryStore>) -> RegistryService {
-    RegistryService { store, limits: Arc::default(), clock: Clock::start() }
+    RegistryService { store, limits: Arc::default(), clock: Clock::start(), lists: Arc::default() }
 }
 
 /// Answers requests to a registry. Cloning is cheap and shares the store.
@@ -44,6 +45,7 @@ pub struct RegistryService {
     pub(super) store: Arc<dyn RegistryStore>,
     pub(super) limits: Arc<Limits>,
     pub(super) clock: Clock,
+    lists: Arc<Lists>,
 }
 
 impl RegistryService {
@@ -105,10 +107,8 @@ impl RegistryService {
 
     async fn list(&self, head: &Parts) -> Result<Answer, Problem> {
         let version = answer_version(&head.headers);
-        let users = self.store.list(self.clock.now()).await.map_err(refusal)?;
-        let users: Map<String, Value> =
-            users.into_iter().filter_map(|(name, r)| Some((name.into(), rendered(&r, version)?))).collect();
-        Ok(negotiated(version, &Value::Object(users)))
+        let list = self.lists.get(version, &*self.store, self.clock).await.map_err(refusal)?;
+        Ok(negotiated(version, list))
     }
 
     async fn get(&self, head: &Parts, name: &str) -> Result<Answer, Problem> {
@@ -118,7 +118,7 @@ impl RegistryService {
         match self.store.get(&name, self.clock.now()).await.map_err(refusal)? {
             None => Err(absent(format!("there is no user '{name}'"))),
             Some(record) => match rendered(&record, version) {
-                Some(value) => Ok(negotiated(version, &value)),
+                Some(value) => Ok(negotiated(version, value.to_string())),
                 None => Err(absent(format!("the address of '{name}' is only shown with 'Accept: {MEDIA_TYPE_V2}'"))),
             },
         }
@@ -182,16 +182,16 @@ where
     }
 }
 
-fn rendered(record: &Registration, version: Version) -> Option<Value> {
+pub(super) fn rendered(record: &Registration, version: Version) -> Option<Value> {
     entry_value(&record.entry, Some(record.lease.map(|lease| lease.expires)), version)
 }
 
-fn negotiated(version: Version, value: &Value) -> Answer {
+fn negotiated(version: Version, body: impl Into<Bytes>) -> Answer {
     let media_type = match version {
         Version::V1 => MEDIA_TYPE_V1,
         Version::V2 => MEDIA_TYPE_V2,
     };
-    let mut found = answer(StatusCode::OK, media_type, value.to_string());
+    let mut found = answer(StatusCode::OK, media_type, body);
     found.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     found
 }

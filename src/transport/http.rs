@@ -29,7 +29,10 @@ use crate::text::SafeText;
 /// Listening, it answers `POST /v1/message` with 200 once the message is in the inbox, 503 when that is full, and a
 /// problem document (RFC 9457) to what it cannot take. A message with an `id` that comes twice is delivered once.
 ///
-/// Sending, it keeps one connection per peer and has one request under way on it at a time, which keeps the order.
+/// Sending, it keeps one connection per peer and has one request under way on it at a time, which keeps the order. A
+/// kept connection that turns out closed before anything was written to it is replaced. One that closes behind a request
+/// leaves open whether the peer had read it (RFC 9110, section 9.2.2): with an `id` the message is sent once more, and
+/// without one, to peers of the first version, that is an error, as a second copy would be a second message.
 #[derive(Debug)]
 pub struct Http {
     limits: Arc<Limits>,
@@ -161,7 +164,7 @@ struct Listening {
 impl Handler for Listening {
     async fn handle(&self, request: Request<Body>, from: SocketAddr) -> Answer {
         let (head, body) = request.into_parts();
-        match self.look_at(&head) {
+        match self.look_at(&head, from.ip()) {
             Err(problem) => problem.into(),
             Ok(Some(answer)) => answer,
             Ok(None) => {
@@ -175,9 +178,9 @@ impl Handler for Listening {
 
 impl Listening {
     /// The answer that needs no body; `None` when a message is to be read.
-    fn look_at(&self, head: &Parts) -> Result<Option<Answer>, Problem> {
+    fn look_at(&self, head: &Parts, from: IpAddr) -> Result<Option<Answer>, Problem> {
         check_head(head, self.receiver.limits())?;
-        check_origin(head)?;
+        check_origin(head, from, self.receiver.limits())?;
         match head.uri.path() {
             MESSAGE if head.method != Method::POST => Err(Problem::method("POST")),
             MESSAGE if says_json(&head.headers) == Some(false) => {

@@ -1,6 +1,6 @@
 //! What Http and WebSocket do with the bytes of a message: read it, pass over what came before, put it into the inbox.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use hyper::header::{HOST, ORIGIN, USER_AGENT};
@@ -87,15 +87,38 @@ impl Receiver {
 }
 
 /// Refuses what a browser sends for a page that this listener did not serve (it serves none): any page could otherwise
-/// write to whoever is reading it (RFC 6454). A client that names the listener itself as origin is no such page.
-pub(super) fn check_origin(head: &Parts) -> Result<(), Problem> {
+/// write to whoever is reading it (RFC 6454). A client that names the listener itself as origin is no such page, unless
+/// the name may be one that its owner made lead here (DNS rebinding), which only helps against somebody near.
+pub(super) fn check_origin(head: &Parts, from: IpAddr, limits: &Limits) -> Result<(), Problem> {
     let Some(origin) = head.headers.get(ORIGIN) else { return Ok(()) };
-    let (_, from) = origin.to_str().ok().and_then(|origin| origin.split_once("://")).unwrap_or_default();
+    let (_, named) = origin.to_str().ok().and_then(|origin| origin.split_once("://")).unwrap_or_default();
     let here = head.headers.get(HOST).and_then(|host| host.to_str().ok());
-    if here.is_some_and(|here| here.eq_ignore_ascii_case(from)) {
-        return Ok(());
+    if here.is_none_or(|here| !here.eq_ignore_ascii_case(named)) {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "pages of other origins may not write to this peer"));
     }
-    Err(Problem::new(StatusCode::FORBIDDEN, "pages of other origins may not write to this peer"))
+    if is_near(from, limits) && may_be_rebound(named) {
+        let detail = "with an Origin, this peer must be named by its address or by a name of the local network";
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
+    Ok(())
+}
+
+/// Whether somebody's browser may reach from there what strangers do not. Loopback is where a proxy passes strangers on
+/// when it is counted.
+fn is_near(from: IpAddr, limits: &Limits) -> bool {
+    match from {
+        ip if ip.is_loopback() => limits.loopback_exempt,
+        IpAddr::V4(v4) => v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+/// Whether a stranger may own this name: not an address, nor what the public name servers never have.
+fn may_be_rebound(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let is_address = host.starts_with('[') || name.parse::<Ipv4Addr>().is_ok();
+    !is_address && name.contains('.') && !LOCAL_NAMES.iter().any(|ending| name.ends_with(ending))
 }
 
 /// Answers a health check of a registry: they disagree on what they want to read.
@@ -115,3 +138,49 @@ pub(super) fn health(head: &Parts) -> Result<Answer, Problem> {
 pub(super) const HEALTH: &str = "/v1/health";
 /// What pleases the field's clients.
 pub(super) const STATUS_OK: &[u8] = b"{\"status\":\"ok\"}";
+/// Endings of names that only the local network gives (RFC 6761, 6762, 8375; `internal` is reserved, `lan` is what many
+/// routers say).
+const LOCAL_NAMES: [&str; 5] = [".localhost", ".local", ".home.arpa", ".internal", ".lan"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(from: &str, host: &str, origin: &str) -> bool {
+        let request = hyper::Request::post("/v1/message").header(HOST, host).header(ORIGIN, origin);
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        check_origin(&head, from.parse().unwrap(), &Limits::default()).is_ok()
+    }
+
+    #[test]
+    fn near_by_only_names_that_no_stranger_owns_may_stand_for_the_listener() {
+        let near = ["127.0.0.1", "::1", "192.168.1.2", "10.0.0.1", "169.254.1.1", "fd00::1", "fe80::1"];
+        for from in near {
+            for host in
+                ["127.0.0.1:8080", "[::1]:8080", "localhost:8080", "bob", "bob.local", "BOB.lan.:80", "192.0.2.1"]
+            {
+                assert!(check(from, host, &format!("http://{host}")), "{from} {host}");
+            }
+            for host in ["evil.example", "evil.example:8080", "local.evil.example", "evillocal.example", "127.1"] {
+                assert!(!check(from, host, &format!("http://{host}")), "{from} {host}");
+            }
+        }
+        assert!(check("192.0.2.1", "bob.example:8080", "http://bob.example:8080"), "strangers can send without a page");
+    }
+
+    #[test]
+    fn another_origin_is_refused_wherever_it_comes_from() {
+        for from in ["127.0.0.1", "192.0.2.1", "2001:db8::1"] {
+            for origin in ["http://evil.example", "null", "", "http://localhost:1", "localhost", "http://"] {
+                assert!(!check(from, "localhost", origin), "{from} {origin}");
+            }
+        }
+    }
+
+    #[test]
+    fn behind_a_proxy_on_this_machine_loopback_is_not_near() {
+        let mut limits = Limits::default();
+        limits.loopback_exempt = false;
+        assert!(!is_near("127.0.0.1".parse().unwrap(), &limits));
+    }
+}

@@ -11,7 +11,8 @@ use crate::limits::Limits;
 use crate::message::MessageId;
 use crate::name::UserName;
 
-/// The ids heard lately, per sender: a name at an address, as names are claims and nobody shall use up another's. What is forgotten first stands with the limits.
+/// The ids heard lately, per sender: a name at an address, as names are claims and nobody shall use up another's. What is
+/// forgotten first stands with the limits.
 pub(super) struct Seen {
     memory: Mutex<Memory<()>>,
     keys: Keys,

@@ -36,11 +36,36 @@ where
     renewing_all_starts_each_lease_anew(&fresh().await).await;
     what_ended_is_swept(&fresh().await).await;
     lists_are_sorted(&fresh().await).await;
+    a_version_changes_with_the_list(&fresh().await).await;
     plugin_addresses_are_kept(&fresh().await).await;
     let limits = Limits { users: 3, ..Limits::default() };
     capacity_is_kept(&make(limits).await).await;
     one_of_many_wins(Arc::new(fresh().await)).await;
     concurrent_changes_all_happen(Arc::new(fresh().await)).await;
+}
+
+async fn a_version_changes_with_the_list(store: &impl RegistryStore) {
+    let Some(mut before) = store.version() else { return };
+    let mut changed = |what: &str| {
+        let now = store.version().expect("a store that knows its version always does");
+        assert_ne!(std::mem::replace(&mut before, now), now, "{what} changes the version");
+    };
+    store.insert(&name("bob"), &claim(1), at(0)).await.unwrap();
+    changed("an insert");
+    store.upsert(&name("bob"), &claim(2), at(0)).await.unwrap();
+    changed("an upsert");
+    store.upsert(&name("bob"), &claim(2).leased(5), at(0)).await.unwrap();
+    changed("a lease");
+    store.upsert(&name("bob"), &claim(2), at(1)).await.unwrap();
+    changed("a renewal");
+    store.renew_all(at(2)).await.unwrap();
+    changed("renewing all");
+    assert!(store.evict(&name("bob"), &Address::loopback(Protocol::UDP, 2), at(3)).await.unwrap());
+    changed("an eviction");
+    store.insert(&name("bob"), &claim(1), at(3)).await.unwrap();
+    changed("an insert");
+    assert!(store.remove(&name("bob"), None, at(3)).await.unwrap());
+    changed("a removal");
 }
 
 async fn names_are_taken_and_renewed(store: &impl RegistryStore) {

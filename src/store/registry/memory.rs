@@ -75,6 +75,10 @@ impl RegistryStore for MemoryRegistry {
         Ok(self.table().list(now))
     }
 
+    fn version(&self) -> Option<u64> {
+        Some(self.table().version())
+    }
+
     async fn renew_all(&self, now: Timestamp) -> Result<(), StoreError> {
         self.table().renew_all(now);
         Ok(())

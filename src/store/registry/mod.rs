@@ -136,6 +136,13 @@ pub trait RegistryStore: Debug + Send + Sync + 'static {
     /// Only what can befall any read.
     async fn list(&self, now: Timestamp) -> Result<Vec<(UserName, Registration)>, StoreError>;
 
+    /// A number that changes before [`list`](Self::list) tells something else, but for leases that end by the clock:
+    /// those who ask while it stays the same share one rendering of the list. `None` where that is not known: each has
+    /// an own.
+    fn version(&self) -> Option<u64> {
+        None
+    }
+
     /// Gives every lease one full ttl from now: called once by a registry that starts on stored entries.
     ///
     /// # Errors

@@ -104,6 +104,10 @@ impl RegistryStore for SqliteRegistry {
         Ok(self.read(now).list(now))
     }
 
+    fn version(&self) -> Option<u64> {
+        Some(read(&self.table).version())
+    }
+
     async fn renew_all(&self, now: Timestamp) -> Result<(), StoreError> {
         self.start(now);
         write(&self.table).renew_all(now);

@@ -42,11 +42,13 @@ pub(super) struct Table {
     /// When each lease and its reservation are over, earliest first.
     ends: BTreeSet<(Timestamp, UserName)>,
     capacity: usize,
+    /// Rises with each change.
+    version: u64,
 }
 
 impl Table {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { records: BTreeMap::new(), ends: BTreeSet::new(), capacity }
+        Self { records: BTreeMap::new(), ends: BTreeSet::new(), capacity, version: 0 }
     }
 
     /// Plans a change; tells whether an entry was live before, which is what `remove` and `evict` answer.
@@ -110,7 +112,12 @@ impl Table {
         }
     }
 
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
     pub(super) fn set(&mut self, name: UserName, record: Option<Registration>) {
+        self.version += 1;
         let end = record.as_ref().and_then(Registration::end);
         let before = match record {
             Some(record) => self.records.insert(name.clone(), record),
@@ -143,6 +150,7 @@ impl Table {
     }
 
     pub(super) fn renew_all(&mut self, now: Timestamp) {
+        self.version += 1;
         self.ends.clear();
         for (name, record) in &mut self.records {
             record.lease = record.lease.map(|lease| Lease::starting(lease.ttl, now));

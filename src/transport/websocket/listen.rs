@@ -1,10 +1,14 @@
 //! The listening end: upgrades taken, frames read, each message confirmed once it is in the inbox.
 
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt};
 use hyper::body::{Body as _, Incoming as Body};
 use hyper::header::{ALLOW, CONNECTION, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use hyper::{Method, Request, StatusCode};
@@ -64,7 +68,7 @@ impl Listening {
     fn answer(&self, request: Request<Body>, from: SocketAddr) -> Result<Answer, Problem> {
         let (head, body) = request.into_parts();
         check_head(&head, self.receiver.limits())?;
-        check_origin(&head)?;
+        check_origin(&head, from.ip(), self.receiver.limits())?;
         match head.uri.path() {
             HEALTH => return health(&head),
             path if !PATHS.contains(&path) => {
@@ -93,20 +97,26 @@ impl Listening {
 /// Reads messages from one connection until either end closes.
 async fn converse(upgrade: Upgrade, source: IpAddr, receiver: Arc<Receiver>, v2: bool, stop: CancellationToken) {
     let Some(Upgraded { io, read, place }) = upgrade.wait().await else { return };
-    // Nothing is sent to a silent peer, so only the system finds out that it is gone.
-    if let Some(socket) = io.socket() {
-        let _ = SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    if let Some(socket) = io.socket().map(SockRef::from) {
+        // Nothing is sent to a silent peer, so only the system finds out that it is gone.
+        let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+        // Many never read what is sent back to them: the system must not keep megabytes of it for each.
+        let _ = socket.set_send_buffer_size(SEND_BUFFER);
     }
     let config = config(receiver.limits());
     let mut socket = WebSocketStream::from_partially_read(io, read.to_vec(), Role::Server, Some(config)).await;
     drop(read);
-    let reading = read_messages(&mut socket, source, &receiver, v2);
+    let mut owed = Owed::default();
+    let reading = read_messages(&mut socket, &mut owed, source, &receiver, v2);
     let close =
         stop.run_until_cancelled(Box::pin(reading)).await.unwrap_or(Close::With(CloseCode::Away, String::new()));
     debug!(?close, "the connection ends");
-    if let Close::With(code, reason) = close {
-        finish(socket, code, &reason, receiver.limits()).await;
-    }
+    let frame = match close {
+        Close::Gone => return,
+        Close::Answered => None,
+        Close::With(code, reason) => Some(CloseFrame { code, reason: shorten(&reason).into() }),
+    };
+    finish(socket, owed, frame, receiver.limits()).await;
     drop(place);
 }
 
@@ -115,30 +125,26 @@ async fn converse(upgrade: Upgrade, source: IpAddr, receiver: Arc<Receiver>, v2:
 enum Close {
     /// There is nobody left to tell.
     Gone,
+    /// The peer closes; it is answered while the rest is read.
+    Answered,
     /// The peer is told.
     With(CloseCode, String),
 }
 
-async fn read_messages(socket: &mut WebSocketStream<Io>, source: IpAddr, receiver: &Receiver, v2: bool) -> Close {
-    let mut unflushed = false;
+async fn read_messages(
+    socket: &mut WebSocketStream<Io>,
+    owed: &mut Owed,
+    source: IpAddr,
+    receiver: &Receiver,
+    v2: bool,
+) -> Close {
     loop {
-        // Answers leave in one write when nothing more is there to read.
-        let frame = match socket.next().now_or_never() {
-            Some(frame) => frame,
-            None if unflushed => {
-                unflushed = false;
-                if socket.flush().await.is_err() {
-                    return Close::Gone;
-                }
-                continue;
-            }
-            None => socket.next().await,
-        };
-        let text = match frame {
+        let text = match next_frame(socket, owed).await {
             Some(Ok(Frame::Text(text))) => text,
             Some(Ok(Frame::Binary(_))) => {
                 return Close::With(CloseCode::Unsupported, "messages are text frames".into());
             }
+            Some(Ok(Frame::Close(_))) => return Close::Answered,
             Some(Ok(_)) => continue,
             Some(Err(error)) => return close_for(&error),
             None => return Close::Gone,
@@ -146,19 +152,80 @@ async fn read_messages(socket: &mut WebSocketStream<Io>, source: IpAddr, receive
         let heard = match receiver.take(text.as_bytes(), source) {
             Ok(Heard::Taken(id)) => Ok(id),
             Ok(Heard::Full(message)) => {
-                // What is confirmed already must not wait for the program.
-                if unflushed && socket.flush().await.is_err() {
-                    return Close::Gone;
-                }
-                receiver.take_when_free(message, source).await
+                let mut taken = pin!(receiver.take_when_free(message, source));
+                poll_fn(|cx| {
+                    if let Poll::Ready(taken) = taken.as_mut().poll(cx) {
+                        return Poll::Ready(taken);
+                    }
+                    // What is confirmed already must not wait for the program. What breaks, the next read will tell.
+                    let _ = owed.poll_pay(socket, cx);
+                    Poll::Pending
+                })
+                .await
             }
             Err(error) => return Close::With(close_code(&error), error.to_string()),
         };
         let Ok(id) = heard else { return Close::With(CloseCode::Away, String::new()) };
-        if socket.feed(confirmation(id.filter(|_| v2))).await.is_err() {
-            return Close::Gone;
+        owed.add(id.filter(|_| v2));
+    }
+}
+
+/// The next frame. Meanwhile confirmations leave, in one write when nothing more is there to read; but nobody waits for
+/// a peer that does not take them.
+async fn next_frame(socket: &mut WebSocketStream<Io>, owed: &mut Owed) -> Option<Result<Frame, Error>> {
+    poll_fn(|cx| {
+        if owed.len() >= MANY
+            && let Poll::Ready(Err(error)) = owed.poll_pay(socket, cx)
+        {
+            return Poll::Ready(Some(Err(error)));
         }
-        unflushed = true;
+        if let Poll::Ready(frame) = socket.poll_next_unpin(cx) {
+            return Poll::Ready(frame);
+        }
+        match owed.poll_pay(socket, cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
+            _ => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Confirmations that are not written yet.
+#[derive(Debug, Default)]
+struct Owed {
+    /// All of them alike, so that their number is enough.
+    oks: u64,
+    acks: VecDeque<MessageId>,
+    unflushed: bool,
+}
+
+impl Owed {
+    fn add(&mut self, id: Option<MessageId>) {
+        let Some(id) = id else { return self.oks += 1 };
+        if self.acks.len() >= MOST_ACKS {
+            self.acks.pop_front();
+        }
+        self.acks.push_back(id);
+    }
+
+    fn len(&self) -> u64 {
+        self.oks + self.acks.len() as u64
+    }
+
+    /// Writes what the socket takes; ready when all has left.
+    fn poll_pay(&mut self, socket: &mut WebSocketStream<Io>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while self.len() > 0 {
+            ready!(socket.poll_ready_unpin(cx))?;
+            let id = self.acks.pop_front();
+            self.oks -= u64::from(id.is_none());
+            socket.start_send_unpin(confirmation(id))?;
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(socket.poll_flush_unpin(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -189,12 +256,15 @@ fn close_code(error: &CodecError) -> CloseCode {
 }
 
 /// Says why, and reads on until the peer has heard it: unread bytes would reset the connection under the answer.
-async fn finish(mut socket: WebSocketStream<Io>, code: CloseCode, reason: &str, limits: &Limits) {
-    let frame = CloseFrame { code, reason: shorten(reason).into() };
+async fn finish(mut socket: WebSocketStream<Io>, mut owed: Owed, close: Option<CloseFrame>, limits: &Limits) {
     let farewell = async {
-        if socket.close(Some(frame)).await.is_ok() {
-            while let Some(Ok(_)) = socket.next().await {}
+        if close.is_some() {
+            let paid = poll_fn(|cx| owed.poll_pay(&mut socket, cx)).await;
+            if paid.is_err() || socket.close(close).await.is_err() {
+                return;
+            }
         }
+        while let Some(Ok(_)) = socket.next().await {}
     };
     let _ = tokio::time::timeout(limits.grace, farewell).await;
     if let Some(socket) = socket.get_ref().socket() {
@@ -210,3 +280,11 @@ fn shorten(reason: &str) -> &str {
 
 /// Silence after which the system asks whether the other end is there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// Bytes of confirmations that the system keeps for a peer that does not read them: far more than one that reads ever
+/// leaves there.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Confirmations that do not wait until nothing more is there to read.
+const MANY: u64 = 512;
+/// Acknowledgements that wait for a peer which does not read them, as many as a sender of ours waits for. Then the
+/// oldest is never sent, and its message stays unconfirmed.
+const MOST_ACKS: usize = 1024;

@@ -25,7 +25,8 @@ use crate::net::listener;
 /// Carries messages over WebSocket.
 ///
 /// Listening, it takes upgrades at `/v1/message`, `/v1/ws/message` and `/`, and answers each message with `OK`, or with
-/// an acknowledgement by id where both ends agreed on version 2. While the inbox is full it does not read.
+/// an acknowledgement by id where both ends agreed on version 2. While the inbox is full it does not read. A sender that
+/// does not read those answers is heard all the same: they wait for it, of the acknowledgements the last 1,024.
 ///
 /// Sending, it keeps one connection per peer for 5 minutes after the last message and finds the peer's path by itself.
 /// A send waits for its own confirmation, but not for those of the messages before it.
@@ -37,8 +38,15 @@ pub struct WebSocket {
 
 /// The way to one peer's task, which ends when this is gone.
 struct Peer {
-    jobs: mpsc::Sender<Job>,
+    door: Door,
     used: Instant,
+}
+
+#[derive(Clone)]
+struct Door {
+    jobs: mpsc::Sender<Job>,
+    /// Fair, and for one alone: of several for whom there is room, a later one could be polled before an earlier one.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl WebSocket {
@@ -54,15 +62,15 @@ impl WebSocket {
         Self { limits: Arc::new(limits.clone()), peers: Mutex::default(), links: TaskTracker::new() }
     }
 
-    fn jobs(&self, at: &Address, host: &Host, port: u16) -> Result<mpsc::Sender<Job>, TransportError> {
+    fn door(&self, at: &Address, host: &Host, port: u16) -> Result<Door, TransportError> {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(peer) = peers.get_mut(at) {
             peer.used = Instant::now();
-            return Ok(peer.jobs.clone());
+            return Ok(peer.door.clone());
         }
         if peers.len() >= MAX_PEERS {
             // Only one without messages under way, or a later message could overtake an earlier one.
-            let idle = peers.iter().filter(|(_, p)| p.jobs.strong_count() == 1 && p.jobs.capacity() == QUEUE);
+            let idle = peers.iter().filter(|(_, p)| p.door.jobs.strong_count() == 1 && p.door.jobs.capacity() == QUEUE);
             let Some(longest) = idle.min_by_key(|(_, p)| p.used).map(|(at, _)| at.clone()) else {
                 return Err(TransportError::Busy { at: at.clone() });
             };
@@ -71,8 +79,9 @@ impl WebSocket {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let link = Link::new(at.clone(), host.clone(), port, self.limits.clone(), waiting);
         self.links.spawn(link.run());
-        peers.insert(at.clone(), Peer { jobs: jobs.clone(), used: Instant::now() });
-        Ok(jobs)
+        let door = Door { jobs, turn: Arc::default() };
+        peers.insert(at.clone(), Peer { door: door.clone(), used: Instant::now() });
+        Ok(door)
     }
 }
 
@@ -108,9 +117,11 @@ impl Transport for WebSocket {
         let at = &to.address;
         let (host, port) = network(at, &Protocol::WEBSOCKET)?;
         check_text(message, &self.limits)?;
-        let jobs = self.jobs(at, host, port)?;
+        let door = self.door(at, host, port)?;
         let (answer, fate) = oneshot::channel();
-        jobs.send(Job::new(message, answer)).await.map_err(|_| TransportError::Closed)?;
+        let turn = door.turn.lock().await;
+        door.jobs.send(Job::new(message, answer)).await.map_err(|_| TransportError::Closed)?;
+        drop(turn);
         fate.await.unwrap_or(Err(TransportError::Closed))
     }
 
