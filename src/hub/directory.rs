@@ -30,6 +30,8 @@ pub(super) struct Directory {
     /// Rooms that vanished, whose rules are to be forgotten.
     vanished: Vec<RoomName>,
     sessions: u64,
+    /// Ways to direct messages that were ever opened.
+    directs: u64,
     stopped: bool,
 }
 
@@ -78,7 +80,17 @@ pub(super) struct Newcomer<'a> {
     pub(super) outbox: &'a Arc<Outbox>,
     pub(super) from: Option<IpAddr>,
     pub(super) rules: UserRules,
-    pub(super) missed: Option<u64>,
+    pub(super) missed: Missed,
+}
+
+/// The direct messages that a user missed.
+pub(super) struct Missed {
+    /// Where they begin.
+    pub(super) behind: u64,
+    /// Whether there are some.
+    pub(super) some: bool,
+    /// What [`Directory::spoken_to`] told before that was known.
+    pub(super) spoken: Option<u64>,
 }
 
 /// A session that was opened.
@@ -138,13 +150,16 @@ impl Directory {
         self.sessions += 1;
         let (id, rooms) = (SessionId(self.sessions), Rooms::default());
         present.sessions.push(Place { id, sign_in, outbox: outbox.clone(), from, rooms: rooms.clone() });
-        let missed = missed.filter(|_| present.sessions.len() == 1);
         let key = RoomKey::Direct(user.id);
+        let room = self.rooms.get(&key);
+        let under_way = room.is_some_and(Room::is_under_way) || missed.spoken != Some(self.directs);
+        let first = present.sessions.len() == 1;
+        let missed = (first && (missed.some || under_way)).then_some(missed.behind);
         let mut opened = Opened { id, rooms, start: None, joined: None };
         if let Some(seq) = missed {
             let room = self.rooms.entry(key.clone()).or_default();
             opened.start = room.start(&key);
-            let resume = Resume { epoch: None, from: seq, seq, whole: true };
+            let resume = Resume::new(None, seq);
             opened.joined = room.inbox.as_ref().and_then(|inbox| present.join(user.id, id, inbox, Some(resume)));
         } else if let Some(inbox) = self.rooms.get(&key).and_then(|room| room.inbox.as_ref()) {
             present.join(user.id, id, inbox, None);
@@ -384,6 +399,7 @@ impl Directory {
         let key = RoomKey::Direct(user);
         let room = self.rooms.entry(key.clone()).or_default();
         let start = room.start(&key);
+        self.directs += u64::from(start.is_some());
         let inbox = room.inbox.clone()?;
         if let (Some(_), Some(present)) = (&start, self.users.get(&user)) {
             for place in &present.sessions {
@@ -393,22 +409,15 @@ impl Directory {
         Some((inbox, start))
     }
 
+    /// How often a way to anybody's direct messages was opened; `None` when something is on its way to this user.
+    pub(super) fn spoken_to(&self, user: UserId) -> Option<u64> {
+        let under_way = self.rooms.get(&RoomKey::Direct(user)).is_some_and(Room::is_under_way);
+        (!under_way).then_some(self.directs)
+    }
+
     /// The way to a user's direct messages, if it is open.
     pub(super) fn direct_inbox(&self, user: UserId) -> Option<Arc<Inbox>> {
         self.rooms.get(&RoomKey::Direct(user))?.inbox.clone()
-    }
-
-    /// The way to the direct messages of a session's user, which comes to them from a position.
-    pub(super) fn resume_direct(
-        &mut self,
-        user: UserId,
-        session: SessionId,
-        resume: Resume,
-    ) -> Option<(Option<Start>, oneshot::Receiver<Joined>)> {
-        let (inbox, start) = self.direct(user)?;
-        let (done, joined) = oneshot::channel();
-        inbox.put(Input::Resume { session, resume, done });
-        Some((start, joined))
     }
 
     /// Lets a room's task end when nobody is in it; the room stays only if something is kept of it.
@@ -430,8 +439,8 @@ impl Directory {
         }
     }
 
-    /// Notes that a room's task has ended, and where what was said ends.
-    pub(super) fn ended(&mut self, key: &RoomKey, ended: &CancellationToken, head: u64) {
+    /// Notes that a room's task has ended, and whether nothing was ever said.
+    pub(super) fn ended(&mut self, key: &RoomKey, ended: &CancellationToken, empty: bool) {
         let Some(room) = self.rooms.get_mut(key) else { return };
         let last = room.inbox.is_none() && room.ended.as_ref().is_some_and(CancellationToken::is_cancelled);
         if !last || !ended.is_cancelled() {
@@ -439,7 +448,7 @@ impl Directory {
         }
         room.ended = None;
         let forget = match key {
-            RoomKey::Room(_) => head == 0,
+            RoomKey::Room(_) => empty,
             RoomKey::Direct(_) => lock(&room.directs).is_empty(),
         };
         if forget {
@@ -537,6 +546,11 @@ impl Present {
 }
 
 impl Room {
+    /// Whether a task serves it, or will in a moment.
+    fn is_under_way(&self) -> bool {
+        self.inbox.is_some() || self.ended.is_some()
+    }
+
     /// Opens the way in, if it is not open.
     fn start(&mut self, key: &RoomKey) -> Option<Start> {
         if self.inbox.is_some() {

@@ -82,6 +82,17 @@ pub(super) struct Resume {
     pub(super) seq: u64,
     /// Whether nothing was missing on the way.
     pub(super) whole: bool,
+    /// Whether the session has taken what was said to it before, so that more may be said at once.
+    pub(super) paced: bool,
+    /// Whether the history did not answer: the session is told what it misses.
+    pub(super) lost: bool,
+}
+
+impl Resume {
+    /// From the position that somebody comes with.
+    pub(super) fn new(epoch: Option<Epoch>, seq: u64) -> Self {
+        Self { epoch, from: seq, seq, whole: true, paced: false, lost: false }
+    }
 }
 
 /// How a session that entered stands.
@@ -103,6 +114,8 @@ pub(super) struct Said {
     pub(super) name: Option<Nickname>,
     /// Whom a direct message is for.
     pub(super) to: Option<Arc<str>>,
+    /// Where the messages end that may wait for somebody who is away.
+    pub(super) most: u64,
     pub(super) body: Arc<str>,
     pub(super) id: Option<MessageId>,
     /// Who hears what became of it.

@@ -63,8 +63,13 @@ impl Keeper {
         known
     }
 
-    /// Appends; on an error tells where the room ends instead.
-    pub(super) async fn append(&self, records: &[Record]) -> Result<(), (StoreError, Position)> {
+    /// Lets an id go whose message is not appended.
+    pub(super) fn release(&self, user: UserId, id: &MessageId) {
+        self.flying().remove(&(user, id.clone()));
+    }
+
+    /// Appends; on an error tells where the room ends instead, if that can be told.
+    pub(super) async fn append(&self, records: &[Record]) -> Result<(), (StoreError, Option<Position>)> {
         let done = self.history.append(records).await;
         if records.iter().any(|record| record.id.is_some()) {
             let mut flying = self.flying();
@@ -76,15 +81,13 @@ impl Keeper {
         }
         match done {
             Ok(()) => Ok(()),
-            Err(why) => Err((why, self.head().await)),
+            Err(why) => Err((why, self.head().await.ok())),
         }
     }
 
     /// Where the room ends.
-    pub(super) async fn head(&self) -> Position {
-        // When even that cannot be told, nothing can be appended: the store will say so, and be asked again.
-        let unknown = |_| Position { epoch: crate::message::Epoch::random(), seq: 0 };
-        self.history.head(&self.room).await.unwrap_or_else(unknown)
+    pub(super) async fn head(&self) -> Result<Position, StoreError> {
+        self.history.head(&self.room).await
     }
 
     fn flying(&self) -> MutexGuard<'_, HashMap<(UserId, MessageId), RoomKey>> {

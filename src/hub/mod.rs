@@ -40,6 +40,7 @@ mod inbox;
 mod keep;
 mod moderate;
 mod outbox;
+mod pace;
 mod rate;
 mod receipts;
 mod recent;
@@ -66,8 +67,9 @@ pub use seat::{Heard, Seat};
 pub use sink::{Batch, Encoding, Offered, Sink};
 
 use self::connection::Connection;
-use self::directory::{Directory, Newcomer, Start};
+use self::directory::{Directory, Missed, Newcomer, Start};
 use self::keep::{Flying, Keeper};
+use self::pace::Pace;
 use self::turn::Turns;
 use crate::limits::Limits;
 #[cfg(doc)]
@@ -369,7 +371,11 @@ impl Hub {
         let pace = sink.pace();
         let outbox = Arc::new(Outbox::new(sink, &self.inner.limits));
         let seat = self.seat(&token, outbox, Lifetime::Session, None, pace).await;
-        Ok((seat.map_err(|_| Refusal::Over)?, heard))
+        let seat = seat.map_err(|error| match error {
+            OpenError::Unavailable => Refusal::Unavailable,
+            _ => Refusal::Over,
+        });
+        Ok((seat?, heard))
     }
 
     /// What has been counted since it was made.
@@ -435,7 +441,7 @@ impl Hub {
         outbox: Arc<Outbox>,
         lifetime: Lifetime,
         from: Option<IpAddr>,
-        pace: Option<tokio::sync::mpsc::WeakSender<Event>>,
+        pace: Option<Pace>,
     ) -> Result<Seat, OpenError> {
         let inner = &self.inner;
         let connection = Connection::open(inner, token, lifetime).await?;
@@ -445,8 +451,10 @@ impl Hub {
             let _kept = inner.keeping.lock().await;
             inner.rules.user(user.id).await.map_err(unavailable)?
         };
+        // Whether anything is on its way to the user is looked at first, for then the head may be another in a moment.
+        let spoken = inner.lock().spoken_to(user.id);
         let head = inner.history.head(&RoomKey::Direct(user.id)).await.map_err(unavailable)?;
-        let missed = (head.seq > rules.delivered).then_some(rules.delivered);
+        let missed = Missed { behind: rules.delivered, some: head.seq > rules.delivered, spoken };
         let sign_in = connection.sign_in();
         let newcomer = Newcomer { user: &user, sign_in, outbox: &outbox, from, rules, missed };
         let opened = inner.lock().open(newcomer, &inner.limits);
@@ -461,7 +469,7 @@ impl Hub {
             return Err(OpenError::BadToken);
         }
         if let Some(joined) = opened.joined {
-            seat.bring(RoomKey::Direct(user.id), joined).await;
+            seat.bring(RoomKey::Direct(user.id), joined).await.map_err(|_| OpenError::Unavailable)?;
         }
         Ok(seat)
     }
@@ -501,11 +509,11 @@ impl Inner {
                 after.cancelled().await;
             }
             let guard = ended.clone().drop_guard();
-            let head = keeper.head().await;
-            let head = Turns::new(hub.clone(), keeper, head, inbox, directs).run().await;
+            let head = keeper.head().await.ok();
+            let empty = Turns::new(hub.clone(), keeper, head, inbox, directs).run().await;
             drop(guard);
             if let Some(hub) = hub.upgrade() {
-                hub.lock().ended(&key, &ended, head);
+                hub.lock().ended(&key, &ended, empty);
                 hub.settle();
             }
         });

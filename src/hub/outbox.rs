@@ -310,7 +310,8 @@ impl<S: Sink + ?Sized> Outbox<S> {
             if written < length {
                 queue.messages += part.batch.len();
                 queue.parts.push_front(Part { written, ..part });
-            } else {
+            } else if queue.end != Some(End::Cut) {
+                // What a cut dropped was never written, though its goodbye is.
                 queue.taken += 1;
             }
             if queue.cut {
@@ -339,6 +340,16 @@ impl<S: Sink + ?Sized> Outbox<S> {
             }
             emptied.await;
         }
+    }
+
+    /// How many messages may wait here.
+    pub(super) fn most_messages(&self) -> usize {
+        self.most_messages
+    }
+
+    /// Whether so much is but a share of what may wait here.
+    pub(super) fn has_room_for(&self, messages: usize, bytes: usize, share: usize) -> bool {
+        messages <= (self.most_messages / share).max(1) && bytes <= self.most_bytes / share || messages == 0
     }
 
     /// A mark behind all that was put in; see [`Outbox::passed`].

@@ -33,9 +33,10 @@ impl Progress {
         self.look(outbox);
     }
 
-    /// Notes that the member's program took everything up to `seq`; nobody takes what was not offered.
-    pub(super) fn receive(&mut self, seq: u64) {
-        self.received = self.received.max(seq.min(self.offered));
+    /// Notes that the member's program took everything up to `seq`; nobody takes what was not offered, or told by
+    /// others up to `told`.
+    pub(super) fn receive(&mut self, seq: u64, told: u64) {
+        self.received = self.received.max(seq.min(self.offered.max(told)));
         self.sent = self.sent.max(self.received);
     }
 
@@ -84,24 +85,27 @@ impl Receipts {
         self.due.get_or_insert(now + INTERVAL);
     }
 
-    /// What the authors are to hear now, given every member's user and progress.
+    /// What the authors are to hear now, given every member's user and progress, and whom they do not hear.
     pub(super) fn tick<'a>(
         &mut self,
         room: &RoomName,
-        members: impl Iterator<Item = (UserId, &'a mut Progress, &'a Outbox)>,
+        members: impl Iterator<Item = (UserId, &'a mut Progress, &'a Outbox, &'a [UserId])>,
         now: Instant,
     ) -> Vec<(UserId, Event)> {
-        let mut users: HashMap<UserId, (u64, u64)> = HashMap::new();
-        for (user, progress, outbox) in members {
+        let mut users: HashMap<UserId, (u64, u64, &[UserId])> = HashMap::new();
+        for (user, progress, outbox, blocked) in members {
             progress.look(outbox);
-            let furthest = users.entry(user).or_default();
-            *furthest = (furthest.0.max(progress.sent), furthest.1.max(progress.received));
+            let furthest = users.entry(user).or_insert((0, 0, blocked));
+            *furthest = (furthest.0.max(progress.sent), furthest.1.max(progress.received), blocked);
         }
         let mut events = Vec::new();
         self.authors.retain(|author, last| {
-            let others = || users.iter().filter(|(user, _)| *user != author);
-            let sent = others().filter(|(_, (sent, _))| *sent >= last.seq).count();
-            let delivered = others().filter(|(_, (_, received))| *received >= last.seq).count();
+            let heard = |(user, (_, _, blocked)): &(&UserId, &(u64, u64, &[UserId]))| {
+                *user != author && !blocked.contains(author)
+            };
+            let others = || users.iter().filter(heard).map(|(_, (sent, received, _))| (*sent, *received));
+            let sent = others().filter(|(sent, _)| *sent >= last.seq).count();
+            let delivered = others().filter(|(_, received)| *received >= last.seq).count();
             // Whoever left meanwhile had it all the same.
             let before = last.told.unwrap_or_default();
             let (sent, delivered) = (sent.max(before.0).min(last.members), delivered.max(before.1).min(last.members));

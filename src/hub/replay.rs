@@ -9,6 +9,7 @@ use tracing::warn;
 use super::Inner;
 use super::inbox::{Inbox, Input, Joined, Resume, SessionId};
 use super::outbox::Outbox;
+use super::pace::Pace;
 use crate::message::{Event, Post, Record, Refusal, RoomKey, UserId};
 use crate::store::{HistoryStore, MAX_PAGE, Page, StoreError};
 
@@ -35,16 +36,11 @@ struct Reader {
     history: Arc<dyn HistoryStore>,
     user: UserId,
     outbox: Arc<Outbox>,
-    pace: Option<mpsc::WeakSender<Event>>,
+    pace: Option<Pace>,
 }
 
 impl Replay {
-    pub(super) fn start(
-        hub: &Arc<Inner>,
-        user: UserId,
-        outbox: Arc<Outbox>,
-        pace: Option<mpsc::WeakSender<Event>>,
-    ) -> Self {
+    pub(super) fn start(hub: &Arc<Inner>, user: UserId, outbox: Arc<Outbox>, pace: Option<Pace>) -> Self {
         let (jobs, mut waiting) = mpsc::channel(MOST_JOBS);
         let stopped = CancellationToken::new();
         let stop = stopped.clone().drop_guard();
@@ -80,7 +76,9 @@ impl Reader {
 
     async fn page(&self, room: RoomKey, page: Page) -> Result<(), StoreError> {
         let epoch = self.history.head(&room).await?.epoch;
-        let records = self.history.page(&room, &page).await?;
+        let mut records = self.history.page(&room, &page).await?;
+        let blocked = self.blocked();
+        records.retain(|record| !blocked.contains(&record.user));
         let posts = records.into_iter().map(|record| Event::Message(Arc::new(Post { epoch: epoch.clone(), record })));
         self.say(posts.collect()).await;
         Ok(())
@@ -88,13 +86,14 @@ impl Reader {
 
     async fn search(&self, room: RoomKey, text: String, before: Option<u64>, limit: usize) -> Result<(), StoreError> {
         let epoch = self.history.head(&room).await?.epoch;
-        let wanted = text.to_lowercase();
+        let (wanted, blocked) = (text.to_lowercase(), self.blocked());
+        let fits = |record: &&Record| !blocked.contains(&record.user) && record.body.to_lowercase().contains(&wanted);
         let (mut found, mut bytes, mut scanned, mut before) = (Vec::new(), 0, 0, before);
         let before = loop {
             let records = self.history.page(&room, &Page { after: None, before, limit: MAX_PAGE }).await?;
             let Some(oldest) = records.first().map(|record| record.seq) else { break None };
             let mut full = None;
-            for record in records.iter().rev().filter(|record| record.body.to_lowercase().contains(&wanted)) {
+            for record in records.iter().rev().filter(fits) {
                 bytes += record.body.len();
                 found.push(record.clone());
                 if found.len() >= limit || bytes >= FOUND_BYTES {
@@ -123,65 +122,90 @@ impl Reader {
         mut resume: Resume,
     ) -> Result<(), StoreError> {
         loop {
-            let epoch = self.history.head(&room).await?.epoch;
-            let page = Page { after: Some(resume.seq), before: None, limit: PAGE };
-            let records = self.history.page(&room, &page).await?;
-            let mut events = Vec::with_capacity(records.len());
-            for record in records {
-                if record.prev != resume.seq {
-                    events.push(Event::Gap { room: room.clone(), from: resume.seq, to: record.prev });
-                    resume.whole = false;
-                }
-                resume.seq = record.seq;
-                if !self.is_blocked(&record) {
-                    events.push(Event::Message(Arc::new(Post { epoch: epoch.clone(), record })));
-                }
-            }
-            if events.is_empty() {
-                // All that was behind it is gone.
-                let head = self.history.head(&room).await?.seq;
-                if head > resume.seq {
-                    events.push(Event::Gap { room: room.clone(), from: resume.seq, to: head });
-                    (resume.seq, resume.whole) = (head, false);
-                }
-            }
-            if let (RoomKey::Direct(_), false) = (&room, events.is_empty()) {
-                events.push(Event::Confirm { room: room.clone(), seq: resume.seq });
-            }
-            self.say(events).await;
+            // What was told is to be taken first: the room tells all the rest in one piece.
+            self.taken(self.outbox.most_messages() / 4).await;
+            resume.paced = true;
             let (done, joined) = oneshot::channel();
             inbox.put(Input::Resume { session, resume, done });
             match joined.await {
                 Ok(Joined::Behind(further)) => resume = further,
                 Ok(Joined::Live) | Err(_) => return Ok(()),
             }
+            match self.nearer(&room, &mut resume).await {
+                Ok(events) => self.say(events).await,
+                Err(error) => {
+                    resume.lost = true;
+                    let (done, joined) = oneshot::channel();
+                    inbox.put(Input::Resume { session, resume, done });
+                    let _ = joined.await;
+                    return Err(error);
+                }
+            }
         }
     }
 
-    fn is_blocked(&self, record: &Record) -> bool {
-        let Some(hub) = self.hub.upgrade() else { return false };
+    /// What comes next behind a position, which moves behind it.
+    async fn nearer(&self, room: &RoomKey, resume: &mut Resume) -> Result<Vec<Event>, StoreError> {
+        let epoch = self.history.head(room).await?.epoch;
+        let page = Page { after: Some(resume.seq), before: None, limit: PAGE };
+        let records = self.history.page(room, &page).await?;
+        let mut events = Vec::with_capacity(records.len());
+        if records.is_empty() {
+            // All that was behind it is gone.
+            let head = self.history.head(room).await?.seq;
+            if head > resume.seq {
+                events.push(Event::Gap { room: room.clone(), from: resume.seq, to: head });
+                (resume.seq, resume.whole) = (head, false);
+            }
+        }
+        let blocked = self.blocked();
+        for record in records {
+            if record.prev > resume.seq {
+                events.push(Event::Gap { room: room.clone(), from: resume.seq, to: record.prev });
+                resume.whole = false;
+            }
+            resume.seq = record.seq;
+            if !blocked.contains(&record.user) {
+                events.push(Event::Message(Arc::new(Post { epoch: epoch.clone(), record })));
+            }
+        }
+        if let (RoomKey::Direct(_), false) = (room, events.is_empty()) {
+            events.push(Event::Confirm { room: room.clone(), seq: resume.seq });
+        }
+        Ok(events)
+    }
+
+    /// Whom the session does not hear.
+    fn blocked(&self) -> Vec<UserId> {
+        let Some(hub) = self.hub.upgrade() else { return Vec::new() };
         let directory = hub.lock();
-        directory.user_rules(self.user).is_some_and(|rules| rules.blocked.iter().any(|(user, _)| *user == record.user))
+        let rules = directory.user_rules(self.user).into_iter();
+        rules.flat_map(|rules| rules.blocked.iter().map(|(user, _)| *user)).collect()
+    }
+
+    /// Waits until the session has taken what was told, or nearly: until so many more events are far from too many.
+    async fn taken(&self, events: usize) {
+        self.outbox.drained().await;
+        if let Some(pace) = &self.pace {
+            pace.room_for(events).await;
+        }
     }
 
     /// Tells the session, a little at a time, as it takes it.
     async fn say(&self, events: Vec<Event>) {
         let mut events = events.into_iter().peekable();
+        let most = self.outbox.most_messages().div_ceil(2).min(PIECE);
         while events.peek().is_some() {
             let (mut piece, mut bytes) = (Vec::new(), 0);
-            while let Some(event) = events.next_if(|_| piece.len() < PIECE && bytes < PIECE_BYTES) {
+            while let Some(event) = events.next_if(|_| piece.len() < most && bytes < PIECE_BYTES) {
                 if let Event::Message(post) = &event {
                     bytes += post.record.body.len();
                 }
                 piece.push(event);
             }
-            self.outbox.drained().await;
+            self.taken(piece.len()).await;
             if self.outbox.end().is_some() {
                 return;
-            }
-            if let Some(pace) = self.pace.as_ref().and_then(mpsc::WeakSender::upgrade) {
-                // Only to wait for so much room; others may take it still, as they may in a socket's queue.
-                let _ = pace.reserve_many(piece.len().min(pace.max_capacity())).await;
             }
             self.outbox.tell(&piece);
         }

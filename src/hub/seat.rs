@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::connection::{Connection, soon};
 use super::counters::Cut;
 use super::directory::{Entry, Rooms};
 use super::inbox::{Inbox, Input, Joined, Resume, Said, SessionId};
 use super::outbox::{End, Outbox};
+use super::pace::Pace;
 use super::replay::{Job, Replay};
 use super::sink::{Batch, Encoding, Offered, Sink};
 use super::{Inner, Lifetime, refusal};
@@ -26,7 +27,7 @@ pub struct Seat {
     rooms: Rooms,
     /// Reads the history for it, once it asked for some.
     replay: Option<Replay>,
-    pace: Option<mpsc::WeakSender<Event>>,
+    pace: Option<Pace>,
 }
 
 impl Seat {
@@ -35,7 +36,7 @@ impl Seat {
         session: SessionId,
         rooms: Rooms,
         outbox: Arc<Outbox>,
-        pace: Option<mpsc::WeakSender<Event>>,
+        pace: Option<Pace>,
     ) -> Self {
         Self { connection, session, outbox, rooms, replay: None, pace }
     }
@@ -113,10 +114,10 @@ impl Seat {
                 self.replay().put(Job::Search { room, text, before, limit: limit.clamp(1, MOST_FOUND) })
             }
             Command::Resume { room, epoch, seq } => {
-                let resume = Resume { epoch: Some(epoch), from: seq, seq, whole: true };
+                let resume = Resume::new(Some(epoch), seq);
                 match room {
                     RoomKey::Room(room) => self.enter(room, false, Some(resume)).await,
-                    RoomKey::Direct(_) => self.resume_direct(&room, resume).await,
+                    RoomKey::Direct(_) => self.resume_direct(room, resume),
                 }
             }
             Command::Block(user) => self.block(&user).await,
@@ -164,17 +165,16 @@ impl Seat {
     }
 
     /// Hears a room from the position that `joined` tells, if that is not now.
-    pub(super) async fn bring(&mut self, room: RoomKey, joined: oneshot::Receiver<Joined>) {
-        let Ok(Joined::Behind(resume)) = joined.await else { return };
+    pub(super) async fn bring(&mut self, room: RoomKey, joined: oneshot::Receiver<Joined>) -> Result<(), Refusal> {
+        let Ok(Joined::Behind(resume)) = joined.await else { return Ok(()) };
         let inbox = match &room {
             RoomKey::Room(name) => self.inbox(Some(name)).ok(),
             RoomKey::Direct(user) => self.hub().lock().direct(*user).map(|(inbox, _)| inbox),
         };
         let session = self.session;
-        let brought = inbox.map(|inbox| self.replay().put(Job::Bring { room, inbox, session, resume }));
-        if let Some(Err(why)) = brought {
-            self.refuse(why, None);
-        }
+        // Without a way in, it was put out meanwhile.
+        let Some(inbox) = inbox else { return Ok(()) };
+        self.replay().put(Job::Bring { room, inbox, session, resume })
     }
 
     pub(super) fn hub(&self) -> &Arc<Inner> {
@@ -194,7 +194,7 @@ impl Seat {
             return Err(Refusal::Muted(name.to_string()));
         }
         let (session, reply) = (Some(self.session), self.outbox.clone());
-        let said = Said { user, session, name: None, to: None, body, id, reply, echo: false };
+        let said = Said { user, session, name: None, to: None, most: u64::MAX, body, id, reply, echo: false };
         inbox.post(Input::Post(said)).await.map_err(|_| not_in(Some(&name)))
     }
 
@@ -205,26 +205,21 @@ impl Seat {
         let found = hub.accounts.by_nickname(&nickname, hub.now()).await;
         let whom = found.map_err(|error| refusal(error, &nickname))?.ok_or_else(nobody)?.id;
         let known = hub.lock().user_rules(whom).cloned();
-        let (here, rules) = match known {
-            Some(rules) => (true, rules),
-            None => (false, hub.rules.user(whom).await.map_err(|_| Refusal::Unavailable)?),
+        let rules = match known {
+            Some(rules) => rules,
+            None => hub.rules.user(whom).await.map_err(|_| Refusal::Unavailable)?,
         };
         if rules.blocked.iter().any(|(blocked, _)| *blocked == user) {
             return Err(Refusal::Blocked(to.to_owned()));
         }
         let key = RoomKey::Direct(whom);
-        if !here {
-            let head = hub.history.head(&key).await.map_err(|_| Refusal::Unavailable)?;
-            if head.seq.saturating_sub(rules.delivered) >= hub.limits.offline_messages {
-                return Err(Refusal::Full);
-            }
-        }
+        let most = rules.delivered.saturating_add(hub.limits.offline_messages);
         // Without an id the echo is the only word of its acceptance.
         let echo = id.is_none() && whom != user;
         let name = Some(self.name().ok_or(Refusal::Over)?);
         let to = Some(Arc::from(to));
         let reply = self.outbox.clone();
-        let mut input = Input::Post(Said { user, session: None, name, to, body, id, reply, echo });
+        let mut input = Input::Post(Said { user, session: None, name, to, most, body, id, reply, echo });
         loop {
             let (inbox, start) = hub.lock().direct(whom).ok_or(Refusal::Over)?;
             if let Some(start) = start {
@@ -248,10 +243,9 @@ impl Seat {
                 self.outbox.tell(&[Event::Joined { room, user }]);
                 return Ok(());
             };
-            let (done, joined) = oneshot::channel();
-            inbox.put(Input::Resume { session: self.session, resume, done });
-            self.bring(RoomKey::Room(room), joined).await;
-            return Ok(());
+            // Behind what it is being told already.
+            let session = self.session;
+            return self.replay().put(Job::Bring { room: RoomKey::Room(room), inbox, session, resume });
         }
         let (hub, user, session) = (self.hub().clone(), self.user(), self.session);
         let admin = self.is_admin();
@@ -264,8 +258,12 @@ impl Seat {
             let _ = self.leave(Some(room)).await;
             return Err(Refusal::Unavailable);
         }
-        self.bring(RoomKey::Room(room), entering.joined).await;
-        Ok(())
+        let brought = self.bring(RoomKey::Room(room.clone()), entering.joined).await;
+        if brought.is_err() {
+            // It would never hear anything there.
+            let _ = self.leave(Some(room)).await;
+        }
+        brought
     }
 
     async fn switch(&mut self, room: RoomName, make: bool) -> Result<(), Refusal> {
@@ -340,18 +338,18 @@ impl Seat {
         Ok(())
     }
 
-    async fn resume_direct(&mut self, room: &RoomKey, resume: Resume) -> Result<(), Refusal> {
-        let RoomKey::Direct(user) = room else { return Err(Refusal::NotInRoom(room.to_string())) };
-        if *user != self.user() {
+    fn resume_direct(&mut self, room: RoomKey, resume: Resume) -> Result<(), Refusal> {
+        let user = self.user();
+        if room != RoomKey::Direct(user) {
             return Err(Refusal::NotInRoom(room.to_string()));
         }
         let hub = self.hub().clone();
-        let (start, joined) = hub.lock().resume_direct(*user, self.session, resume).ok_or(Refusal::Over)?;
+        let (inbox, start) = hub.lock().direct(user).ok_or(Refusal::Over)?;
         if let Some(start) = start {
             hub.start(start);
         }
-        self.bring(room.clone(), joined).await;
-        Ok(())
+        let session = self.session;
+        self.replay().put(Job::Bring { room, inbox, session, resume })
     }
 
     /// Whether the session may read what was said in a room: what it could have heard.
@@ -428,12 +426,14 @@ fn not_in(room: Option<&RoomName>) -> Refusal {
 #[derive(Debug)]
 pub struct Heard {
     events: mpsc::Receiver<Event>,
+    taken: Arc<Notify>,
 }
 
 impl Heard {
     pub(super) fn channel(most: usize) -> (EventSink, Self) {
         let (events, heard) = mpsc::channel(most.max(1));
-        (EventSink(Mutex::new(Some(events))), Self { events: heard })
+        let taken = Arc::default();
+        (EventSink { events: Mutex::new(Some(events)), taken: Arc::clone(&taken) }, Self { events: heard, taken })
     }
 
     /// The next event; `None` when the session is over.
@@ -441,21 +441,27 @@ impl Heard {
     /// # Cancel safety
     /// Nothing is lost by dropping the future.
     pub async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
+        // As much as there is, which is bounded: whoever may take but a part of it each time falls behind its rooms.
+        let event = tokio::task::unconstrained(self.events.recv()).await;
+        self.taken.notify_one();
+        event
     }
 }
 
 /// Hands the events themselves over, until the session is over.
-pub(super) struct EventSink(Mutex<Option<mpsc::Sender<Event>>>);
+pub(super) struct EventSink {
+    events: Mutex<Option<mpsc::Sender<Event>>>,
+    taken: Arc<Notify>,
+}
 
 impl EventSink {
     /// By which those who have much to say see how much is taken.
-    pub(super) fn pace(&self) -> Option<mpsc::WeakSender<Event>> {
-        self.lock().as_ref().map(mpsc::Sender::downgrade)
+    pub(super) fn pace(&self) -> Option<Pace> {
+        self.lock().as_ref().map(|events| Pace::new(events.downgrade(), self.taken.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<mpsc::Sender<Event>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -103,6 +103,10 @@ impl Batch {
 
     /// What is left behind the first `written` bytes.
     pub(super) fn tail(mut self, written: usize) -> Self {
+        // Events have no bytes by which to tell which of them are behind.
+        if written == 0 {
+            return self;
+        }
         self.bytes.advance(written);
         self.base += written;
         while self.first < self.last && self.ends[self.first] <= self.base {
@@ -176,6 +180,9 @@ mod tests {
         assert_eq!(tail.bytes(), "bbc");
         assert_eq!(tail.ends().collect::<Vec<_>>(), [2, 3]);
         assert_eq!(tail.events(), [Event::System("bbb".into()), Event::System("c".into())]);
+        let events: Arc<[Event]> = vec![Event::System("a".into()), Event::System("b".into())].into();
+        let without_bytes = Batch::new(Bytes::new(), Arc::from([0, 0]), events.clone());
+        assert_eq!(without_bytes.tail(0).events(), &*events);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::receipts::{DirectReceipts, Progress, Receipts};
 use super::recent::Recent;
 use super::room::RoomState;
 use super::sink::{Batch, Encoding};
-use crate::message::{Event, MessageId, Position, Post, Refusal, RoomKey, Timestamp, UserId};
+use crate::message::{Epoch, Event, MessageId, Position, Post, Refusal, RoomKey, Timestamp, UserId};
 use crate::name::{Nickname, RoomName};
 
 /// One room at work.
@@ -25,6 +25,8 @@ pub(super) struct Turns {
     hub: Weak<Inner>,
     keeper: Keeper,
     state: RoomState,
+    /// Where the room ends is not known: nothing is said until the history tells.
+    adrift: bool,
     inbox: Arc<Inbox>,
     members: Vec<Member>,
     /// Where each session stands in `members`.
@@ -95,13 +97,16 @@ impl Turns {
     pub(super) fn new(
         hub: Weak<Inner>,
         keeper: Keeper,
-        head: Position,
+        head: Option<Position>,
         inbox: Arc<Inbox>,
         directs: Arc<Mutex<DirectReceipts>>,
     ) -> Self {
+        let adrift = head.is_none();
+        let head = head.unwrap_or_else(|| Position { epoch: Epoch::random(), seq: 0 });
         Self {
             hub,
             state: RoomState::new(keeper.room().clone(), head),
+            adrift,
             keeper,
             inbox,
             members: Vec::new(),
@@ -123,8 +128,8 @@ impl Turns {
         }
     }
 
-    /// Takes turns until the inbox is closed and empty; tells where what was said ends then.
-    pub(super) async fn run(mut self) -> u64 {
+    /// Takes turns until the inbox is closed and empty; tells whether nothing was ever said.
+    pub(super) async fn run(mut self) -> bool {
         let inbox = self.inbox.clone();
         let mut inputs = Vec::new();
         loop {
@@ -147,7 +152,7 @@ impl Turns {
                 }
                 Ok(None) => {
                     self.commit().await;
-                    return self.state.head().seq;
+                    return !self.adrift && self.state.head().seq == 0;
                 }
                 Err(_) => {}
             }
@@ -180,6 +185,7 @@ impl Turns {
                 Input::Join(join) => self.join(*join).await,
                 Input::Resume { session, resume, done } => {
                     self.commit().await;
+                    self.find_end().await;
                     let joined = match self.places.get(&session) {
                         Some(place) => self.resume(*place, resume),
                         None => Joined::Live,
@@ -222,7 +228,10 @@ impl Turns {
                 }
                 Input::Received { session, seq } => {
                     if let Some(place) = self.places.get(&session) {
-                        self.members[*place].progress.receive(seq);
+                        let member = &mut self.members[*place];
+                        // Whoever brings it nearer told it what comes before the end, and nothing behind.
+                        let told = if member.behind { self.state.head().seq } else { 0 };
+                        member.progress.receive(seq, told);
                         self.directs_due = self.directs_due.map(|_| Instant::now());
                     }
                 }
@@ -230,6 +239,8 @@ impl Turns {
             }
             if self.open.len() >= BATCH_EVENTS || self.size >= BATCH_BYTES {
                 self.commit().await;
+                // Whoever hears it gets time to take it: what waits for them is bounded.
+                tokio::task::yield_now().await;
             }
         }
         if self.urgent {
@@ -242,6 +253,7 @@ impl Turns {
         let Join { session, user, name, outbox, blocked, resume, done } = join;
         if resume.is_some() {
             self.commit().await;
+            self.find_end().await;
         }
         let lane = self.lane(outbox.encoding());
         let first = self.state.join(user, name.clone());
@@ -266,16 +278,38 @@ impl Turns {
         let _ = done.send(joined);
     }
 
+    /// Asks where the room ends, if that is not known; tells whether it is. Nothing is open that is not kept.
+    async fn find_end(&mut self) -> bool {
+        if self.adrift
+            && let Ok(head) = self.keeper.head().await
+        {
+            self.state.rewind(head);
+            self.adrift = false;
+        }
+        !self.adrift
+    }
+
     /// Brings a member up to date, if little enough is missing. Nothing is open but what is not for this member.
     fn resume(&mut self, place: usize, resume: Resume) -> Joined {
         let Position { epoch, seq: last } = self.state.head();
         let key = self.state.key().clone();
+        if !lock(&self.directs).is_empty() {
+            self.directs_due = Some(Instant::now());
+        }
         let member = &mut self.members[place];
-        let Resume { epoch: claimed, from, seq, whole } = &resume;
+        let Resume { epoch: claimed, from, seq, whole, paced, lost } = &resume;
         let recovered =
             |from, recovered| Event::Recovered { room: key.clone(), epoch: epoch.clone(), from, to: last, recovered };
         member.behind = false;
         member.from = self.open.len();
+        if self.adrift {
+            member.outbox.tell(&[Event::Refused { why: Refusal::Unavailable, id: None }]);
+            if let Some(epoch) = claimed.clone() {
+                let (room, from, to) = (key, *from, *seq);
+                member.outbox.tell(&[Event::Recovered { room, epoch, from, to, recovered: false }]);
+            }
+            return Joined::Live;
+        }
         if claimed.as_ref().is_some_and(|claimed| *claimed != epoch) {
             member.outbox.tell(&[recovered(0, false)]);
             return Joined::Live;
@@ -286,12 +320,23 @@ impl Turns {
             }
             return Joined::Live;
         }
+        if *lost {
+            let gap = (last > *seq).then(|| Event::Gap { room: key.clone(), from: *seq, to: last });
+            let told = gap.into_iter().chain(claimed.is_some().then(|| recovered(*from, false)));
+            member.outbox.tell(&told.collect::<Vec<_>>());
+            return Joined::Live;
+        }
         let Some(missed) = self.recent.after(*seq, last) else {
             member.behind = true;
             return Joined::Behind(resume);
         };
-        let missed = missed.filter(|post| !member.blocked.contains(&post.record.user));
-        let mut events: Vec<_> = missed.map(|post| Event::Message(post.clone())).collect();
+        let missed: Vec<_> = missed.filter(|post| !member.blocked.contains(&post.record.user)).collect();
+        let bytes = missed.iter().map(|post| post.record.body.len()).sum();
+        if !member.outbox.has_room_for(missed.len(), bytes, if *paced { PACED_SHARE } else { SHARE }) {
+            member.behind = true;
+            return Joined::Behind(resume);
+        }
+        let mut events: Vec<_> = missed.into_iter().map(|post| Event::Message(post.clone())).collect();
         if let (RoomKey::Direct(_), false) = (&key, events.is_empty()) {
             events.push(Event::Confirm { room: key.clone(), seq: last });
         }
@@ -343,7 +388,7 @@ impl Turns {
     }
 
     async fn post(&mut self, said: Said, now: Timestamp) {
-        let Said { user, session, name, to, body, id, reply, echo } = said;
+        let Said { user, session, name, to, most, body, id, reply, echo } = said;
         let name = match session {
             Some(session) if !self.places.contains_key(&session) => None,
             _ => name.or_else(|| self.state.name(user).cloned()),
@@ -353,6 +398,9 @@ impl Turns {
             let room = self.state.key().to_string();
             return self.told.push((reply, Event::Refused { why: Refusal::NotInRoom(room), id }));
         };
+        if !self.find_end().await {
+            return self.told.push((reply, Event::Refused { why: Refusal::Unavailable, id }));
+        }
         if let Some(id) = &id {
             let known = match self.keeper.know(user, id, &body, now).await {
                 Known::Flying => {
@@ -371,6 +419,12 @@ impl Turns {
             if let Some(event) = event {
                 return self.told.push((reply, event));
             }
+        }
+        if self.members.is_empty() && self.state.head().seq >= most {
+            if let Some(id) = &id {
+                self.keeper.release(user, id);
+            }
+            return self.told.push((reply, Event::Refused { why: Refusal::Full, id }));
         }
         let post = self.state.post(user, &name, body, id.clone(), now);
         if self.blocking > 0 {
@@ -403,7 +457,10 @@ impl Turns {
                 }
                 Err((why, head)) => {
                     warn!(room = %self.state.key(), %why, "what was said could not be kept");
-                    self.state.rewind(head);
+                    self.adrift = head.is_none();
+                    if let Some(head) = head {
+                        self.state.rewind(head);
+                    }
                     self.take_back(unkept);
                 }
             }
@@ -531,7 +588,7 @@ impl Turns {
         let events = if self.receipts.due().is_some_and(|due| due <= now) {
             let Some(room) = self.room() else { return };
             let members = self.members.iter_mut().filter(|member| !member.behind);
-            self.receipts.tick(&room, members.map(|m| (m.user, &mut m.progress, &*m.outbox)), now)
+            self.receipts.tick(&room, members.map(|m| (m.user, &mut m.progress, &*m.outbox, &*m.blocked)), now)
         } else if self.directs_due.is_some_and(|due| due <= now) {
             let mut directs = lock(&self.directs);
             let sessions = self.members.iter_mut().filter(|member| !member.behind);
@@ -595,6 +652,10 @@ pub(super) fn now() -> Timestamp {
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// What a session is told at once of what it missed, as a share of what may wait for it: when it may come back to many
+/// rooms at a time, and when it took all that was told before.
+const SHARE: usize = 32;
+const PACED_SHARE: usize = 4;
 /// How long a notice may wait for company.
 const NOTICE_WAIT: Duration = Duration::from_millis(250);
 /// Bytes from which on a batch leaves before the turn is over.
