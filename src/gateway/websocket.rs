@@ -3,10 +3,10 @@
 //! Rooms write whole batches of frames straight into the socket, so nothing else may write there: what tungstenite has
 //! to say (pongs, the answer to a Close) goes through the member's queue like everything else, in order.
 
-use std::future::poll_fn;
-use std::io;
+use std::future::{Future, poll_fn};
+use std::io::{self, Read};
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
@@ -82,70 +82,82 @@ async fn converse(reader: Reader, mut out: Out, read: Vec<u8>, mut seat: Seat, h
     drop(hub);
     let wire = Wire { reader, outbox: outbox.clone() };
     let mut socket = WebSocketStream::from_partially_read(wire, read, Role::Server, Some(config(&limits))).await;
-    let (mut rate, started) = (Rate::new(&limits), Instant::now());
     if mode == Mode::Plain
         && let Err(why) = seat.run(Command::Enter(RoomName::global())).await
     {
         seat.refuse(why, None);
     }
-    let mut silence = Silence::new(&limits);
-    loop {
-        let frame = tokio::select! {
-            biased;
-            frame = next(&mut socket, &mut out, &outbox) => frame,
-            () = silence.lasts() => {
-                if silence.is_dead() {
-                    seat.count_cut(Cut::Silent);
-                    close(&outbox, 1001, "nothing was heard of you");
-                } else {
-                    outbox.offer(&Batch::raw(silence.question()));
-                }
-                continue;
-            }
-        };
-        let frame = match frame {
-            Ok(frame) => frame,
-            Err(end) => {
-                if end.is_some() {
-                    seat.count_cut(Cut::Protocol);
-                }
-                goodbye(&outbox, end);
-                break;
-            }
-        };
-        silence.ends();
-        match frame {
-            Frame::Text(text) => {
-                if limits.commands_per_second > 0 && !rate.allow(started.elapsed()) {
-                    Box::pin(seat.end(Closing::TooFast, Some(Refusal::TooFast))).await;
+    let mut pulse = Pulse::new(&limits);
+    {
+        let mut carry = pin!(out.carry(&outbox));
+        let mut timer = pin!(tokio::time::sleep_until(pulse.until()));
+        loop {
+            let frame = tokio::select! {
+                biased;
+                frame = next(&mut socket, carry.as_mut()) => frame,
+                () = timer.as_mut(), if !pulse.wait.is_zero() => {
+                    match pulse.silence(Instant::now()) {
+                        Silence::Short => {}
+                        Silence::TooLong => {
+                            seat.count_cut(Cut::Silent);
+                            close(&outbox, 1001, "nothing was heard of you");
+                        }
+                        Silence::Long => {
+                            outbox.offer(&Batch::raw(question()));
+                        }
+                    }
+                    timer.as_mut().reset(pulse.until());
                     continue;
                 }
-                let command = rooms::decode(text.as_bytes(), mode, limits.message);
-                // It would pin the whole read buffer.
-                drop(text);
-                match command {
-                    Ok(command) => obey(&mut seat, command).await,
-                    Err((why, id)) => seat.refuse(why, id),
+            };
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(end) => {
+                    if end.is_some() {
+                        seat.count_cut(Cut::Protocol);
+                    }
+                    goodbye(&outbox, end);
+                    break;
                 }
-            }
-            Frame::Binary(_) => {
-                seat.count_cut(Cut::Protocol);
-                close(&outbox, 1003, "commands are text frames");
-            }
-            Frame::Pong(payload) => {
-                silence.was_answered();
-                if let (Mode::Plain, Some(seq)) = (mode, rooms::confirmed(&payload)) {
-                    let room = RoomKey::Direct(seat.user());
-                    obey(&mut seat, Command::Received { room, seq }).await;
-                }
-            }
-            // Pings and Closes have been answered.
-            _ => {}
+            };
+            pulse.beat();
+            serve_frame(&mut seat, frame, mode, &limits, &mut pulse).await;
         }
     }
     // The others hear of it now, not when the last byte is out.
     drop(seat);
     out.finish(&outbox).await;
+}
+
+/// Does what a session's frame asks for.
+async fn serve_frame(seat: &mut Seat, frame: Frame, mode: Mode, limits: &Limits, pulse: &mut Pulse) {
+    match frame {
+        Frame::Text(text) => {
+            if !pulse.allows(limits) {
+                return Box::pin(seat.end(Closing::TooFast, Some(Refusal::TooFast))).await;
+            }
+            let command = rooms::decode(text.as_bytes(), mode, limits.message);
+            // It would pin the whole read buffer.
+            drop(text);
+            match command {
+                Ok(command) => obey(seat, command).await,
+                Err((why, id)) => seat.refuse(why, id),
+            }
+        }
+        Frame::Binary(_) => {
+            seat.count_cut(Cut::Protocol);
+            close(seat.outbox(), 1003, "commands are text frames");
+        }
+        Frame::Pong(payload) => {
+            pulse.answers = true;
+            if let (Mode::Plain, Some(seq)) = (mode, rooms::confirmed(&payload)) {
+                let room = RoomKey::Direct(seat.user());
+                obey(seat, Command::Received { room, seq }).await;
+            }
+        }
+        // Pings and Closes have been answered.
+        _ => {}
+    }
 }
 
 /// Serves one WebSocket that is no session: what `answer` writes goes back, until an end or `stopped`.
@@ -160,8 +172,9 @@ pub(super) async fn exchange(
     let wire = Wire { reader: Reader::Own(own), outbox: outbox.clone() };
     let mut socket = WebSocketStream::from_partially_read(wire, read, Role::Server, Some(config(&limits))).await;
     let served = async {
+        let mut carry = pin!(out.carry(&outbox));
         let end = loop {
-            let frame = match next(&mut socket, &mut out, &outbox).await {
+            let frame = match next(&mut socket, carry.as_mut()).await {
                 Ok(frame) => frame,
                 Err(end) => break end,
             };
@@ -200,16 +213,15 @@ async fn own(
     Some((Arc::new(Outbox::new(Socket { mode, stream }, limits)), read.to_vec(), place))
 }
 
-/// The next frame, while what waits is carried out; at the end the code and the reason to close with, if there is
+/// The next frame, while `carry` carries what waits; at the end the code and the reason to close with, if there is
 /// anything left to close.
 async fn next(
     socket: &mut WebSocketStream<Wire>,
-    out: &mut Out,
-    outbox: &Outbox,
+    carry: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Frame, Option<(u16, &'static str)>> {
     let frame = tokio::select! {
         biased;
-        () = out.carry(outbox) => return Err(None),
+        () = carry => return Err(None),
         frame = socket.next() => frame,
     };
     match frame {
@@ -276,50 +288,67 @@ fn encoding(mode: Mode) -> Encoding {
     }
 }
 
-/// How long nothing was heard of a session. Whoever answered a ping before answers the next, or is not there.
-struct Silence {
-    since: Instant,
-    /// Silence after which it is asked; twice that much is the end.
+/// How often, and when last, something was heard of a session. Whoever answered a ping before answers the next, or is
+/// not there.
+struct Pulse {
+    rate: Rate,
+    started: Instant,
+    heard: Instant,
+    /// Silence after which it is asked; twice that much is the end. None at all switches it off.
     wait: Duration,
-    asked: bool,
+    asked: Option<Instant>,
     answers: bool,
 }
 
-impl Silence {
+/// What to do about a silence.
+enum Silence {
+    /// It has not lasted long enough.
+    Short,
+    /// To ask.
+    Long,
+    /// To end.
+    TooLong,
+}
+
+impl Pulse {
     fn new(limits: &Limits) -> Self {
-        Self { since: Instant::now(), wait: limits.idle_timeout / 2, asked: false, answers: false }
+        let now = Instant::now();
+        let (rate, wait) = (Rate::new(limits), limits.idle_timeout / 2);
+        Self { rate, started: now, heard: now, wait, asked: None, answers: false }
     }
 
-    /// Waits until something is to be done about it.
-    async fn lasts(&self) {
-        match self.wait {
-            Duration::ZERO => std::future::pending().await,
-            wait => tokio::time::sleep_until(self.since + if self.asked { 2 * wait } else { wait }).await,
+    /// Notes that something was heard.
+    fn beat(&mut self) {
+        (self.heard, self.asked) = (Instant::now(), None);
+    }
+
+    /// Whether one more command is within the rate, just now heard.
+    fn allows(&mut self, limits: &Limits) -> bool {
+        limits.commands_per_second == 0 || self.rate.allow(self.heard - self.started)
+    }
+
+    /// When to look at the silence next. Nothing is set anew when something is heard: it is only looked at too early.
+    fn until(&self) -> Instant {
+        self.asked.unwrap_or(self.heard) + self.wait
+    }
+
+    fn silence(&mut self, now: Instant) -> Silence {
+        if now < self.until() {
+            return Silence::Short;
         }
-    }
-
-    fn is_dead(&self) -> bool {
-        self.asked && self.answers
-    }
-
-    /// A ping. Whoever never answered one is asked again, and never cut.
-    fn question(&mut self) -> Bytes {
-        if self.asked {
-            self.since = Instant::now();
+        if self.asked.is_some() && self.answers {
+            return Silence::TooLong;
         }
-        self.asked = !self.asked;
-        let mut bytes = BytesMut::new();
-        rooms::frame::ping(&mut bytes, b"idle");
-        bytes.freeze()
+        // Whoever never answered one is asked again, and never cut.
+        self.asked = Some(now);
+        Silence::Long
     }
+}
 
-    fn ends(&mut self) {
-        (self.since, self.asked) = (Instant::now(), false);
-    }
-
-    fn was_answered(&mut self) {
-        self.answers = true;
-    }
+fn question() -> Bytes {
+    let mut bytes = BytesMut::new();
+    rooms::frame::ping(&mut bytes, b"idle");
+    bytes.freeze()
 }
 
 /// Where the frames for a member go. The socket stands here, beside the member's queue: a turn comes by a thousand of
@@ -490,9 +519,9 @@ impl AsyncRead for Wire {
             Reader::Own(own) => loop {
                 let stream = &own.sink().stream;
                 ready!(stream.poll_read_ready(cx))?;
-                match stream.try_read_buf(buf) {
+                match read(stream, buf) {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                    done => return Poll::Ready(done.map(drop)),
+                    done => return Poll::Ready(done),
                 }
             },
             Reader::Foreign(reader) => Pin::new(reader).poll_read(cx, buf),
@@ -517,6 +546,30 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Reads what is there. What fills less than the buffer was all: the runtime hears so, and the system is not asked again
+/// for nothing.
+fn read(stream: &TcpStream, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+    let mut read = None;
+    let room = buf.initialize_unfilled();
+    let length = room.len();
+    let tried = stream.try_io(Interest::READABLE, || {
+        let count = (&*SockRef::from(stream)).read(room)?;
+        read = Some(count);
+        match count {
+            0 => Ok(()),
+            count if count == length => Ok(()),
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    });
+    match read {
+        Some(count) => {
+            buf.advance(count);
+            Ok(())
+        }
+        None => tried,
     }
 }
 

@@ -232,6 +232,10 @@ impl Inbox {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().inputs.is_empty()
+    }
+
     /// Takes what came meanwhile, behind what was taken before; tells whether anything did.
     pub(super) fn take_more(&self, into: &mut Vec<Input>) -> bool {
         let mut queue = self.lock();

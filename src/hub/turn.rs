@@ -147,8 +147,10 @@ impl Turns {
                     if inputs.capacity() > KEPT_INPUTS {
                         inputs = Vec::new();
                     }
-                    // Those who speak get their turn too; what they say meanwhile makes the next batch.
-                    tokio::task::yield_now().await;
+                    if !inbox.is_empty() {
+                        // Those who speak get their turn too; what they say meanwhile makes the next batch.
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Ok(None) => {
                     self.commit().await;
