@@ -408,7 +408,10 @@ impl Hub {
     pub async fn tend(&self) -> Result<(), StoreError> {
         self.inner.forget_ended().await?;
         if self.inner.retention != Retention::default() {
-            self.inner.history.retain(None, &self.inner.retention, turn::now()).await?;
+            let gone = self.inner.history.retain(None, &self.inner.retention, turn::now()).await?;
+            if gone > 0 {
+                self.inner.lock().cut();
+            }
         }
         Ok(())
     }
