@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
-use super::raw::{exchange, request};
+use super::raw::{LONG, exchange, request};
 use super::raw_websocket;
 use super::rooms::{Client, status, token_in};
 
@@ -74,6 +75,15 @@ impl Durable {
     /// Whether somebody could sign up by that name now, without a secret.
     pub(crate) async fn try_name(&self, nickname: &str) -> u16 {
         status(&self.auth(&serde_json::json!({ "nickname": nickname }).to_string()).await)
+    }
+
+    /// Asks until nobody has a name any more, and takes it.
+    pub(crate) async fn until_free(&self, nickname: &str) {
+        let deadline = Instant::now() + LONG;
+        while self.try_name(nickname).await != 201 {
+            assert!(Instant::now() < deadline, "{nickname} is never free");
+            tokio::task::yield_now().await;
+        }
     }
 
     /// `DELETE /auth` with a token.
