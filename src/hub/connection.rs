@@ -34,7 +34,6 @@ impl Connection {
         match ready_or_spawn(&hub.tasks, connect).await {
             Some(Ok(connection)) => Ok(connection),
             Some(Err(StoreError::Unknown)) => Err(OpenError::BadToken),
-            Some(Err(StoreError::Full(_))) => Err(OpenError::TooManySessions),
             Some(Err(error)) => {
                 warn!(%error, "no connection can be noted");
                 Err(OpenError::Unavailable)
@@ -58,7 +57,7 @@ impl Connection {
     /// Ends it; with `exit` the sign-in too, when this was its last connection.
     pub(super) async fn end(&mut self, exit: bool) {
         if !std::mem::replace(&mut self.over, true) {
-            end(self.hub.clone(), self.user.id, self.sign_in, exit).await;
+            end(self.hub.clone(), Ended::new(self, exit)).await;
         }
     }
 }
@@ -66,24 +65,47 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if !self.over {
-            soon(&self.hub.tasks, end(self.hub.clone(), self.user.id, self.sign_in, false));
+            soon(&self.hub.tasks, end(self.hub.clone(), Ended::new(self, false)));
         }
     }
 }
 
-async fn end(hub: Arc<Inner>, user: UserId, sign_in: store::SessionId, exit: bool) {
-    let done = async {
-        hub.accounts.disconnect(user, sign_in, hub.now()).await?;
-        if exit {
+/// A connection that is over, as far as the store is to know of it.
+#[derive(Debug)]
+pub(super) struct Ended {
+    user: UserId,
+    sign_in: store::SessionId,
+    /// Whether the sign-in ends with its last connection.
+    exit: bool,
+    disconnected: bool,
+}
+
+impl Ended {
+    fn new(connection: &Connection, exit: bool) -> Self {
+        Self { user: connection.user.id, sign_in: connection.sign_in, exit, disconnected: false }
+    }
+
+    /// Tells the store what it does not know yet.
+    pub(super) async fn tell(&mut self, hub: &Inner) -> Result<(), StoreError> {
+        let (user, sign_in) = (self.user, self.sign_in);
+        if !self.disconnected {
+            hub.accounts.disconnect(user, sign_in, hub.now()).await?;
+            self.disconnected = true;
+        }
+        if self.exit {
             let sessions = hub.accounts.sessions(user, hub.now()).await?;
             if sessions.iter().any(|session| session.id == sign_in && session.connections == 0) {
                 hub.accounts.revoke(user, sign_in, hub.now()).await?;
             }
         }
-        Ok::<_, StoreError>(())
-    };
-    if let Err(error) = done.await {
-        warn!(%user, %error, "a session ended without the store");
+        Ok(())
+    }
+}
+
+async fn end(hub: Arc<Inner>, mut ended: Ended) {
+    if let Err(error) = ended.tell(&hub).await {
+        warn!(user = %ended.user, %error, "a session ended without the store, which hears of it later");
+        hub.untold().push(ended);
     }
     let tended = hub.clone();
     let forget = async move {

@@ -466,6 +466,13 @@ impl Directory {
         (lock(&room.directs).fail(), room.ended)
     }
 
+    /// Lets every room at work know that something was cut from the history.
+    pub(super) fn cut(&self) {
+        for inbox in self.rooms.values().filter_map(|room| room.inbox.as_ref()) {
+            inbox.put(Input::Cut);
+        }
+    }
+
     /// Ends every room once its inbox is empty, and lets nobody in any more.
     pub(super) fn shut_down(&mut self) -> Vec<Arc<Outbox>> {
         self.stopped = true;

@@ -55,6 +55,8 @@ pub(super) enum Input {
         seq: u64,
     },
     Who(Arc<Outbox>),
+    /// Something was cut from the history.
+    Cut,
 }
 
 /// A session that enters.

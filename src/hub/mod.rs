@@ -66,7 +66,7 @@ pub use rate::Rate;
 pub use seat::{Heard, Seat};
 pub use sink::{Batch, Encoding, Offered, Sink};
 
-use self::connection::Connection;
+use self::connection::{Connection, Ended};
 use self::directory::{Directory, Missed, Newcomer, Start};
 use self::keep::{Flying, Keeper};
 use self::pace::Pace;
@@ -107,6 +107,8 @@ struct Inner {
     keeping: tokio::sync::Mutex<()>,
     /// Held while ended guests are forgotten.
     tending: tokio::sync::Mutex<()>,
+    /// Connections that ended while the store took nothing: as many as it counts too many.
+    untold: Mutex<Vec<Ended>>,
     tasks: TaskTracker,
 }
 
@@ -236,6 +238,7 @@ impl Builder {
             renaming: tokio::sync::Mutex::default(),
             keeping: tokio::sync::Mutex::default(),
             tending: tokio::sync::Mutex::default(),
+            untold: Mutex::default(),
             tasks: TaskTracker::new(),
             limits: Arc::new(limits),
         };
@@ -408,7 +411,10 @@ impl Hub {
     pub async fn tend(&self) -> Result<(), StoreError> {
         self.inner.forget_ended().await?;
         if self.inner.retention != Retention::default() {
-            self.inner.history.retain(None, &self.inner.retention, turn::now()).await?;
+            let gone = self.inner.history.retain(None, &self.inner.retention, turn::now()).await?;
+            if gone > 0 {
+                self.inner.lock().cut();
+            }
         }
         Ok(())
     }
@@ -568,10 +574,27 @@ impl Inner {
         }
     }
 
+    /// Tells the store which connections ended while it took nothing.
+    async fn tell_ended(&self) -> Result<(), StoreError> {
+        loop {
+            let next = self.untold().pop();
+            let Some(mut ended) = next else { return Ok(()) };
+            if let Err(error) = ended.tell(self).await {
+                self.untold().push(ended);
+                return Err(error);
+            }
+        }
+    }
+
+    fn untold(&self) -> MutexGuard<'_, Vec<Ended>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Forgets guests who ended, and what was kept for them.
     async fn forget_ended(&self) -> Result<(), StoreError> {
         // Whoever does it already sees to these too.
         let Ok(_turn) = self.tending.try_lock() else { return Ok(()) };
+        self.tell_ended().await?;
         loop {
             let ended = self.accounts.ended(self.now()).await?;
             if ended.is_empty() {

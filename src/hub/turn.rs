@@ -237,6 +237,8 @@ impl Turns {
                         self.directs_due = self.directs_due.map(|_| Instant::now());
                     }
                 }
+                // Whoever comes back hears what is kept, and of the gap.
+                Input::Cut => self.recent = Recent::default(),
                 Input::Who(reply) => self.told.push((reply, Event::System(self.state.names().into()))),
             }
             if self.open.len() >= BATCH_EVENTS || self.size >= BATCH_BYTES {

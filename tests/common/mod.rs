@@ -9,6 +9,8 @@
     reason = "each test takes its part"
 )]
 
+#[cfg(all(feature = "server", feature = "terminal"))]
+pub mod durable;
 pub mod fake_http;
 pub mod fake_websocket;
 pub mod page;

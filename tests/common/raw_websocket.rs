@@ -1,6 +1,6 @@
 //! WebSocket frames byte by byte, as strangers may send them.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::raw::{LONG, connect};
@@ -60,7 +60,7 @@ pub(crate) fn header(first: u8, length: u64) -> Vec<u8> {
 }
 
 /// The next frame of a server: its opcode and payload; `None` at the end.
-pub(crate) async fn read_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+pub(crate) async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Option<(u8, Vec<u8>)> {
     let read = async {
         let first = stream.read_u8().await.ok()?;
         let length = match stream.read_u8().await.ok()? {
