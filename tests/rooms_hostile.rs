@@ -5,8 +5,9 @@
 
 mod common;
 
+use common::pair::Pair;
 use common::raw_websocket::{CLOSE, TEXT, frame, header, text};
-use common::rooms::{Client, Server, said};
+use common::rooms::{Server, said};
 use serde_json::json;
 use talk::limits::Limits;
 use tokio::io::AsyncWriteExt;
@@ -20,32 +21,6 @@ async fn unlimited() -> Server {
     let mut limits = Limits::default();
     limits.commands_per_second = 0;
     Server::with(&limits).await
-}
-
-/// Two who hear each other, whatever else happens.
-struct Pair {
-    ann: Client,
-    bob: Client,
-    said: usize,
-}
-
-impl Pair {
-    async fn meet(server: &Server) -> Self {
-        let mut pair = Self { ann: server.join("ann").await, bob: server.join("bob").await, said: 0 };
-        pair.speak().await;
-        pair
-    }
-
-    async fn speak(&mut self) {
-        self.said += 1;
-        let body = format!("word {}", self.said);
-        self.ann.say(&body).await;
-        self.ann.until(&said("ann", &body)).await;
-        self.bob.until(&said("ann", &body)).await;
-        self.bob.say(&body).await;
-        self.bob.until(&said("bob", &body)).await;
-        self.ann.until(&said("bob", &body)).await;
-    }
 }
 
 fn close(code: u16, reason: &[u8]) -> Vec<u8> {

@@ -31,7 +31,7 @@ use crate::hub::{Batch, Cut, Encoding, End, Flushed, Hub, Lifetime, Offered, Ope
 use crate::limits::Limits;
 use crate::message::{Closing, Command, Refusal, RoomKey};
 use crate::name::RoomName;
-use crate::net::http::{Upgrade, Upgraded, linger};
+use crate::net::http::{self, Upgrade, Upgraded, linger};
 use crate::net::listener::Place;
 use crate::secret::Secret;
 
@@ -40,19 +40,22 @@ use crate::secret::Secret;
 pub(super) enum Way {
     /// Ours: rooms write into the socket themselves.
     Own,
-    /// Another's: it may be anything, so everything goes through the queue.
+    /// Another's: unless it is a bare socket, it may be anything, so everything goes through the queue.
     Foreign,
 }
 
 /// Serves one session from the upgrade to its end.
 pub(super) async fn serve(upgrade: Upgrade, way: Way, hub: Hub, token: Secret, mode: Mode, from: Option<IpAddr>) {
+    let way = match way {
+        Way::Own => Box::pin(own(upgrade, mode, hub.limits())).await.map(Connected::Own),
+        Way::Foreign => Box::pin(foreign(upgrade, mode, hub.limits())).await,
+    };
     let (outbox, reader, out, read, place) = match way {
-        Way::Own => {
-            let Some((outbox, read, place)) = Box::pin(own(upgrade, mode, hub.limits())).await else { return };
+        None => return,
+        Some(Connected::Own((outbox, read, place))) => {
             (outbox.clone() as Arc<Outbox>, Reader::Own(outbox.clone()), Out::Own(outbox), read, place)
         }
-        Way::Foreign => {
-            let Some(io) = Box::pin(upgrade.wait_foreign()).await else { return };
+        Some(Connected::Foreign(io)) => {
             let (reader, writer) = tokio::io::split(io);
             let outbox = Arc::new(Outbox::new(Queue { mode }, hub.limits()));
             (outbox as Arc<Outbox>, Reader::Foreign(reader), Out::Foreign(writer), Vec::new(), None)
@@ -198,19 +201,34 @@ pub(super) async fn exchange(
     drop(place);
 }
 
-/// A connection of ours once its 101 is written, what was read past the request, and its place; `None` when it ended
-/// before.
-async fn own(
-    upgrade: Upgrade,
-    mode: Mode,
-    limits: &Limits,
-) -> Option<(Arc<Outbox<Socket>>, Vec<u8>, Option<Arc<Place>>)> {
+/// A bare socket's way out, what was read past the request, and its place.
+type OwnSocket = (Arc<Outbox<Socket>>, Vec<u8>, Option<Arc<Place>>);
+
+/// A connection that left HTTP.
+enum Connected {
+    Own(OwnSocket),
+    Foreign(Foreign),
+}
+
+/// A connection of ours once its 101 is written; `None` when it ended before.
+async fn own(upgrade: Upgrade, mode: Mode, limits: &Limits) -> Option<OwnSocket> {
     let Upgraded { io, read, place } = upgrade.wait().await?;
-    let stream = io.into_stream()?;
+    Some(socket(io.into_stream()?, &read, place, mode, limits))
+}
+
+/// The same of another's server. A bare socket is as good as ours.
+async fn foreign(upgrade: Upgrade, mode: Mode, limits: &Limits) -> Option<Connected> {
+    Some(match upgrade.wait_foreign().await? {
+        http::Foreign::Socket(stream, read) => Connected::Own(socket(stream, &read, None, mode, limits)),
+        http::Foreign::Other(io) => Connected::Foreign(io),
+    })
+}
+
+fn socket(stream: TcpStream, read: &[u8], place: Option<Arc<Place>>, mode: Mode, limits: &Limits) -> OwnSocket {
     // A machine that vanished says nothing, so only the system finds out.
     let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
     // A copy: the bytes would keep hyper's whole read buffer.
-    Some((Arc::new(Outbox::new(Socket { mode, stream }, limits)), read.to_vec(), place))
+    (Arc::new(Outbox::new(Socket { mode, stream }, limits)), read.to_vec(), place)
 }
 
 /// The next frame, while `carry` carries what waits; at the end the code and the reason to close with, if there is

@@ -101,8 +101,9 @@ struct Inner {
     counters: Counters,
     directory: Mutex<Directory>,
     flying: Arc<Flying>,
-    /// Held while somebody gets another name, so that store and directory agree.
-    renaming: tokio::sync::Mutex<()>,
+    /// Written to while somebody gets another name, and read while sessions open, so that store and directory agree: who
+    /// gets the name that was left is not here before everybody was told.
+    renaming: tokio::sync::RwLock<()>,
     /// Held while rules are kept, so that what is kept last is what they are.
     keeping: tokio::sync::Mutex<()>,
     /// Held while ended guests are forgotten.
@@ -235,7 +236,7 @@ impl Builder {
             counters: Counters::default(),
             directory: Mutex::default(),
             flying: Arc::default(),
-            renaming: tokio::sync::Mutex::default(),
+            renaming: tokio::sync::RwLock::default(),
             keeping: tokio::sync::Mutex::default(),
             tending: tokio::sync::Mutex::default(),
             untold: Mutex::default(),
@@ -450,6 +451,7 @@ impl Hub {
         pace: Option<Pace>,
     ) -> Result<Seat, OpenError> {
         let inner = &self.inner;
+        let unchanged = inner.renaming.read().await;
         let connection = Connection::open(inner, token, lifetime).await?;
         let user = connection.user().clone();
         let unavailable = |_: StoreError| OpenError::Unavailable;
@@ -464,6 +466,7 @@ impl Hub {
         let sign_in = connection.sign_in();
         let newcomer = Newcomer { user: &user, sign_in, outbox: &outbox, from, rules, missed };
         let opened = inner.lock().open(newcomer, &inner.limits);
+        drop(unchanged);
         let opened = opened.ok_or(OpenError::TooManySessions)?;
         if let Some(start) = opened.start {
             inner.start(start);

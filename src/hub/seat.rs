@@ -302,7 +302,7 @@ impl Seat {
         }
         let hub = self.hub();
         let told = {
-            let _turn = hub.renaming.lock().await;
+            let _turn = hub.renaming.write().await;
             // To one's own name, too: it is taken, as it always was.
             if self.name().as_ref() == Some(new) {
                 return Err(Refusal::Taken(new.to_string()));

@@ -196,6 +196,14 @@ pub(crate) struct Upgraded {
     pub(crate) place: Option<Arc<Place>>,
 }
 
+/// A connection of another's server that left HTTP.
+pub(crate) enum Foreign {
+    /// A bare socket, and what was read past the request.
+    Socket(TcpStream, Bytes),
+    /// Anything.
+    Other(TokioIo<hyper::upgrade::Upgraded>),
+}
+
 impl Upgrade {
     /// Takes the connection of a request that will be answered 101.
     pub(crate) fn of(request: &mut Request<Incoming>) -> Self {
@@ -204,8 +212,11 @@ impl Upgrade {
     }
 
     /// The connection of another's server once its 101 is written; `None` when it ended before.
-    pub(crate) async fn wait_foreign(self) -> Option<TokioIo<hyper::upgrade::Upgraded>> {
-        self.done.await.ok().map(TokioIo::new)
+    pub(crate) async fn wait_foreign(self) -> Option<Foreign> {
+        Some(match self.done.await.ok()?.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => Foreign::Socket(parts.io.into_inner(), parts.read_buf),
+            Err(other) => Foreign::Other(TokioIo::new(other)),
+        })
     }
 
     /// The connection once the 101 is written; `None` when it ended before.
