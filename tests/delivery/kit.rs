@@ -271,6 +271,8 @@ pub(crate) struct Moody {
     pub(crate) failing: AtomicU64,
     /// Nothing can be written.
     pub(crate) full: AtomicBool,
+    /// Nothing is there any more, though rooms end where they did.
+    pub(crate) empty: AtomicBool,
     /// Nothing works.
     pub(crate) down: AtomicBool,
 }
@@ -283,6 +285,7 @@ impl Moody {
             slow: AtomicU64::new(0),
             failing: AtomicU64::new(0),
             full: AtomicBool::new(false),
+            empty: AtomicBool::new(false),
             down: AtomicBool::new(false),
         })
     }
@@ -323,7 +326,7 @@ impl HistoryStore for Moody {
         self.wait().await?;
         let records = self.inner.page(room, page).await;
         self.wait().await?;
-        records
+        if self.empty.load(Ordering::SeqCst) { Ok(Vec::new()) } else { records }
     }
 
     async fn head(&self, room: &RoomKey) -> Result<Position, StoreError> {

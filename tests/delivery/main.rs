@@ -2,5 +2,9 @@
 //! exactly the rest, or where it is missing. Time stands still in these tests but where nothing else is to be done.
 #![allow(clippy::unwrap_used)]
 
+mod history;
+mod ids;
 mod kit;
 mod order;
+mod receipts;
+mod resume;
