@@ -108,6 +108,8 @@ pub(super) struct Entering {
     pub(super) joined: oneshot::Receiver<Joined>,
     /// Whether the room's rules changed with it.
     pub(super) changed: bool,
+    /// Whether it was closed before.
+    pub(super) reopened: bool,
 }
 
 /// Who enters what, and how.
@@ -315,7 +317,8 @@ impl Directory {
         }
         let key = RoomKey::Room(entry.room.clone());
         let room = self.rooms.entry(key.clone()).or_default();
-        let mut changed = mem::take(&mut room.rules.closed);
+        let reopened = mem::take(&mut room.rules.closed);
+        let mut changed = reopened;
         if entry.make {
             room.rules.maker = Some(entry.user);
             *self.made.entry(entry.user).or_default() += 1;
@@ -326,7 +329,7 @@ impl Directory {
         let inbox = room.inbox.clone().ok_or(Refusal::Over)?;
         lock(&place.rooms).push((entry.room.clone(), inbox.clone()));
         let joined = present.join(entry.user, entry.session, &inbox, entry.resume).ok_or(Refusal::Over)?;
-        Ok(Entering { start, joined, changed })
+        Ok(Entering { start, joined, changed, reopened })
     }
 
     /// Lets a session out of a room. What comes back is ready when it hears nothing of it any more.

@@ -238,7 +238,7 @@ fn notice(what: &str, room: &RoomName, seconds: Option<u64>, reason: Option<&str
     format!("you {what} room {room}{time}{reason}").into()
 }
 
-fn kept_not(error: StoreError) -> Refusal {
+pub(super) fn kept_not(error: StoreError) -> Refusal {
     match error {
         StoreError::Full(_) => Refusal::Full,
         _ => Refusal::Unavailable,

@@ -10,6 +10,7 @@ use super::connection::{Connection, soon};
 use super::counters::Cut;
 use super::directory::{Entry, Rooms};
 use super::inbox::{Inbox, Input, Joined, Resume, Said, SessionId};
+use super::moderate::kept_not;
 use super::outbox::{End, Outbox};
 use super::pace::Pace;
 use super::replay::{Job, Replay};
@@ -254,9 +255,12 @@ impl Seat {
         if let Some(start) = entering.start {
             hub.start(start);
         }
-        if entering.changed && hub.keep_room(&room).await.is_err() {
+        if entering.changed
+            && let Err(error) = hub.keep_room(&room).await
+        {
+            hub.lock().change_room(&room, |rules| rules.closed |= entering.reopened);
             let _ = self.leave(Some(room)).await;
-            return Err(Refusal::Unavailable);
+            return Err(kept_not(error));
         }
         let brought = self.bring(RoomKey::Room(room.clone()), entering.joined).await;
         if brought.is_err() {

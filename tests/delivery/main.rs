@@ -2,9 +2,12 @@
 //! exactly the rest, or where it is missing. Time stands still in these tests but where nothing else is to be done.
 #![allow(clippy::unwrap_used)]
 
+mod blocks;
+mod failures;
 mod history;
 mod ids;
 mod kit;
+mod offline;
 mod order;
 mod receipts;
 mod resume;
