@@ -28,7 +28,10 @@ impl Server {
     }
 
     pub(crate) async fn with(limits: &Limits) -> Self {
-        let hub = Hub::with_limits(limits);
+        Self::over(Hub::with_limits(limits)).await
+    }
+
+    pub(crate) async fn over(hub: Hub) -> Self {
         let service =
             http::service(hub.clone()).origins(["https://chat.example".to_owned()]).hosts(["chat.example".to_owned()]);
         let server = RoomServer::bind(&"127.0.0.1".parse().unwrap(), 0, service).await.unwrap();
