@@ -32,6 +32,8 @@ const ACCOUNTS: usize = 2;
 const RECEIVERS: [&str; 3] = ["rob", "sue", "tom"];
 /// Whom direct messages are for: never there while they are said.
 const AWAY: &str = "dora";
+/// Who speaks in plain mode: without ids, so that nothing can be said again.
+const PLAIN: &str = "pia";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,10 +48,11 @@ async fn nothing_accepted_is_lost_and_nothing_is_applied_twice_by_kill_9() {
     let (mut writers, mut receivers, mut kept) = begin(&server).await;
     server.kill();
 
+    let mut plain = Plain::default();
     let mut seed = 7;
     for round in 0..kills {
         let server = start(round);
-        kept.check(&server, &writers).await;
+        kept.check(&server, &writers, &plain).await;
         let random = random(&mut seed);
         let kill_at = if round.is_multiple_of(3) { 1 + random % 60 } else { 60 + random % 1200 };
         let accepted = Arc::new(Accepted { count: AtomicUsize::new(0), kill_at, signal: Notify::new() });
@@ -67,21 +70,31 @@ async fn nothing_accepted_is_lost_and_nothing_is_applied_twice_by_kill_9() {
                 receiver
             });
         }
+        let mut speaking = plain;
+        // The kill freed the name, unless it came before the token was used at all.
+        if let Some(token) = server.try_guest(PLAIN).await {
+            speaking.token = token;
+        }
+        let speaking = tokio::spawn(async move {
+            speaking.run(port).await;
+            speaking
+        });
         timeout(PATIENCE, accepted.signal.notified()).await.expect("the server accepts");
         server.kill();
         writers = timeout(PATIENCE, writing.join_all()).await.expect("the writers end");
         receivers = timeout(PATIENCE, receiving.join_all()).await.expect("the receivers end");
+        plain = timeout(PATIENCE, speaking).await.expect("the plain session ends").unwrap();
     }
 
     // At last what was not answered is said again, and nobody is killed.
     let server = start(kills);
-    kept.check(&server, &writers).await;
+    kept.check(&server, &writers, &plain).await;
     for writer in &mut writers {
         writer.run(server.port, None).await;
         assert!(writer.unanswered.is_empty(), "{:?}", writer.unanswered);
     }
     kept.compared.clear();
-    kept.check(&server, &writers).await;
+    kept.check(&server, &writers, &plain).await;
     for receiver in &mut receivers {
         receiver.run(server.port, Some(&kept)).await;
         for (room, (_, heard)) in &receiver.rooms {
@@ -90,7 +103,14 @@ async fn nothing_accepted_is_lost_and_nothing_is_applied_twice_by_kill_9() {
     }
     let said: u64 = writers.iter().map(|writer| writer.next).sum();
     let answered: usize = writers.iter().map(|writer| writer.answered.len()).sum();
-    assert_eq!((answered as u64, answered), (said, kept.known.len() - kept.begun), "all that was said, once");
+    let by_plain = kept.known.keys().filter(|id| id.starts_with(PLAIN)).count();
+    assert!((plain.echoed.len()..=plain.next as usize).contains(&by_plain) && !plain.echoed.is_empty());
+    assert_eq!(
+        (answered as u64, answered),
+        (said, kept.known.len() - kept.begun - by_plain),
+        "all that was said, once"
+    );
+    let answered = answered + plain.echoed.len();
     assert!(answered > kills * 50, "{answered}");
     println!("{kills} kills: {answered} messages accepted, all of them kept once, in order");
 }
@@ -120,7 +140,7 @@ impl Writer {
     async fn run(&mut self, port: u16, accepted: Option<&Accepted>) {
         // Whoever is cut for reading too slowly comes again.
         for _ in 0..MOST_CUTS {
-            let Some(mut stream) = open(port, &self.token).await else { return };
+            let Some(mut stream) = open(port, &format!("talk.v2, {}", self.token)).await else { return };
             let mut out: Vec<u8> = ROOMS.iter().flat_map(|room| command("enter", &json!({ "room": room }))).collect();
             let again: Vec<u64> = self.answered.keys().rev().take(5).copied().collect();
             let mut repeated: BTreeSet<u64> = again.iter().copied().collect();
@@ -185,6 +205,36 @@ impl Writer {
     }
 }
 
+/// Says numbered messages in `global`, and takes the echo for the acceptance.
+#[derive(Default)]
+struct Plain {
+    token: String,
+    next: u64,
+    echoed: BTreeSet<u64>,
+}
+
+impl Plain {
+    /// Until the server is killed.
+    async fn run(&mut self, port: u16) {
+        let Some(mut stream) = open(port, &self.token).await else { return };
+        while let Some(frame) = hear(&mut stream).await {
+            let own = |n: u64| json!({ "from": PLAIN, "body": body_of(&format!("{PLAIN}-{n}")) });
+            if frame == json!({ "from": "system", "body": format!("{PLAIN} joined") })
+                || frame == own(self.next.saturating_sub(1))
+            {
+                if frame["from"] == PLAIN {
+                    self.echoed.insert(self.next - 1);
+                }
+                let said = command("message", &own(self.next));
+                self.next += 1;
+                if stream.get_mut().write_all(&said).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
 /// Hears every room from where it was.
 struct Receiver {
     name: &'static str,
@@ -198,7 +248,7 @@ impl Receiver {
     /// Until the server is killed, or until it has heard all that is kept.
     async fn run(&mut self, port: u16, until: Option<&Kept>) {
         for _ in 0..MOST_CUTS {
-            let Some(mut stream) = open(port, &self.token).await else { return };
+            let Some(mut stream) = open(port, &format!("talk.v2, {}", self.token)).await else { return };
             let resume = self.rooms.iter().flat_map(|(room, (seq, _))| {
                 command("resume", &json!({ "room": room, "epoch": self.epoch, "seq": seq }))
             });
@@ -219,7 +269,7 @@ impl Receiver {
                     Some("message") => {
                         assert_eq!(frame["prev"], *last, "{}: nothing twice, nothing left out: {frame}", self.name);
                         *last = frame["seq"].as_u64().unwrap();
-                        ids.push(frame["id"].as_str().unwrap().to_owned());
+                        ids.push(id_in(&frame).to_owned());
                     }
                     Some("recovered") => {
                         assert_eq!(frame["recovered"], true, "{frame}");
@@ -258,7 +308,7 @@ struct KeptRoom {
 
 impl Kept {
     /// Reads what is new in the history, and compares it with what was answered.
-    async fn check(&mut self, server: &Durable, writers: &[Writer]) {
+    async fn check(&mut self, server: &Durable, writers: &[Writer], plain: &Plain) {
         let mut reader = server.rich(&self.reader).await;
         for room in ROOMS {
             reader.command("enter", json!({ "room": room })).await;
@@ -291,6 +341,9 @@ impl Kept {
             }
             *compared = writer.next;
         }
+        for n in &plain.echoed {
+            assert!(self.known.contains_key(&format!("{PLAIN}-{n}")), "{PLAIN}-{n} was echoed and is there");
+        }
     }
 
     async fn read(&mut self, reader: &mut Client, room: &str) {
@@ -302,10 +355,11 @@ impl Kept {
             }
             let mut numbers: HashMap<&str, u64> = HashMap::new();
             for frame in &frames {
-                let id = frame["id"].as_str().unwrap();
+                let id = id_in(frame);
                 assert_eq!((&frame["room"], &frame["prev"]), (&json!(room), &json!(kept.last)), "{frame}");
                 let (writer, n) = id.split_once('-').unwrap();
                 assert_eq!((&frame["from"], &frame["body"]), (&json!(writer), &json!(body_of(id))));
+                assert_eq!(frame["id"].as_str(), Some(id).filter(|_| writer != PLAIN));
                 let n = n.parse().unwrap();
                 let before = numbers.insert(writer, n);
                 assert!(before.is_none_or(|before| before < n), "{writer} said {before:?} before {n}");
@@ -380,10 +434,10 @@ async fn page(reader: &mut Client, room: &str, after: Option<u64>) -> Vec<Value>
     }
 }
 
-/// A rich session; `None` when the server is gone.
-async fn open(port: u16, token: &str) -> Option<BufReader<TcpStream>> {
+/// A session with these subprotocols; `None` when the server is gone.
+async fn open(port: u16, protocols: &str) -> Option<BufReader<TcpStream>> {
     let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.ok()?);
-    let headers = format!("sec-websocket-protocol: talk.v2, {token}\r\n");
+    let headers = format!("sec-websocket-protocol: {protocols}\r\n");
     stream.get_mut().write_all(upgrade("/ws", &headers).as_bytes()).await.ok()?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -401,6 +455,11 @@ async fn hear(stream: &mut BufReader<TcpStream>) -> Option<Value> {
 
 fn command(kind: &str, args: &Value) -> Vec<u8> {
     text(&json!({ "type": kind, "args": args }).to_string())
+}
+
+/// The first word of what was said: its id, also where the server was told none.
+fn id_in(frame: &Value) -> &str {
+    frame["body"].as_str().unwrap().split(' ').next().unwrap()
 }
 
 /// What is said under an id: now short, now long.

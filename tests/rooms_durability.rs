@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::durable::{Durable, PROGRAM};
-use common::rooms::{Client, status};
+use common::rooms::{Client, said, status};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
@@ -18,7 +18,16 @@ async fn with_fsync_the_history_is_synced_between_a_message_and_its_acceptance()
     let (server, trace) = traced(dir.path(), "durability=fsync");
     let mut ann = server.rich(&server.guest("ann").await).await;
     say_ten(&mut ann).await;
+    // A plain session's own echo is its acceptance.
+    let mut pam = server.plain(&server.guest("pam").await).await;
+    pam.until(&said("system", "pam joined")).await;
+    say(&mut pam, &json!({ "type": "message", "args": { "from": "pam", "body": "plainly" } })).await;
+    pam.until(&said("pam", "plainly")).await;
     let calls = ended(server, &trace);
+    let read = calls.find(0, &["read", "recv"], "plainly", 0);
+    let written = calls.find(read, &["write", "send"], r#"{\"from\":\"pam\",\"body\":\"plainly\"}"#, 0);
+    let synced = calls.syncs("history.db-wal").any(|(from, to)| read < from && to < written);
+    assert!(synced, "no sync before the echo:\n{}", calls.between(read, written));
     for n in 0..10 {
         let (read, written) = message(&calls, n);
         let synced = calls.syncs("history.db-wal").any(|(from, to)| read < from && to < written);
@@ -78,13 +87,17 @@ fn traced(dir: &Path, setting: &str) -> (Durable, std::path::PathBuf) {
 async fn say_ten(ann: &mut Client) {
     ann.command("enter", json!({ "room": "global" })).await;
     for n in 0..10 {
-        let frame = json!({ "type": "message", "args": { "room": "global", "body": "x", "id": id(n) } }).to_string();
-        // A mask of zeros leaves the text as it is, for strace to show.
-        let mut bytes = vec![0x81, 0x80 | u8::try_from(frame.len()).unwrap(), 0, 0, 0, 0];
-        bytes.extend_from_slice(frame.as_bytes());
-        ann.stream.write_all(&bytes).await.unwrap();
+        say(ann, &json!({ "type": "message", "args": { "room": "global", "body": "x", "id": id(n) } })).await;
         assert_eq!(ann.of_type("accepted").await["id"], id(n));
     }
+}
+
+/// With a mask of zeros, which leaves the text as it is, for strace to show.
+async fn say(client: &mut Client, frame: &serde_json::Value) {
+    let frame = frame.to_string();
+    let mut bytes = vec![0x81, 0x80 | u8::try_from(frame.len()).unwrap(), 0, 0, 0, 0];
+    bytes.extend_from_slice(frame.as_bytes());
+    client.stream.write_all(&bytes).await.unwrap();
 }
 
 fn id(n: usize) -> String {

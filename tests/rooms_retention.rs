@@ -5,7 +5,7 @@
 mod common;
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::raw_websocket;
 use common::rooms::{Client, form, status, token_in};
@@ -77,6 +77,52 @@ async fn when_nothing_is_left_that_is_said_too() {
     server.stop().await;
     let server = Running::start(dir.path(), &[]).await;
     check_resumes(&server, &epoch, 300, 300).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_room_vanishes_with_the_last_that_was_kept_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = ["retention.bytes=1", "limits.duplicate_window=0", "limits.rooms_per_user=2"];
+    let server = Running::start(dir.path(), &settings).await;
+    let (mut ann, mut bob) = (server.rich("ann").await, server.rich("bob").await);
+    ann.command("leave", json!({ "room": "global" })).await;
+    for (room, taken) in [("den", false), ("attic", false), ("third", true)] {
+        ann.command("createroom", json!({ "name": room })).await;
+        if taken {
+            assert_eq!(ann.of_type("error").await["code"], "too_many_rooms");
+            continue;
+        }
+        ann.of_type("presence").await;
+        ann.command("message", json!({ "room": room, "body": "x", "id": room })).await;
+        ann.of_type("accepted").await;
+    }
+    // Banned from both, of which only one will be left.
+    for room in ["den", "attic"] {
+        ann.command("ban", json!({ "room": room, "user": "bob" })).await;
+    }
+    ann.command("leave", json!({ "room": "den" })).await;
+    ann.command("listrooms", json!({})).await;
+    ann.of_type("system").await;
+    bob.command("createroom", json!({ "name": "den" })).await;
+    assert_eq!(bob.of_type("error").await["code"], "room_exists", "it is kept");
+    // Its task ends when it has nothing more to do.
+    let deadline = Instant::now() + common::raw::LONG;
+    loop {
+        server.hub.tend().await.unwrap();
+        bob.command("createroom", json!({ "name": "den" })).await;
+        let answer = bob.hear().await;
+        if answer["type"] == "presence" {
+            break;
+        }
+        assert_eq!(answer["code"], "room_exists");
+        assert!(Instant::now() < deadline, "it never vanishes");
+        tokio::task::yield_now().await;
+    }
+    bob.command("enter", json!({ "room": "attic" })).await;
+    assert_eq!(bob.of_type("error").await["code"], "banned", "somebody is there");
+    ann.command("createroom", json!({ "name": "third" })).await;
+    assert_eq!(ann.of_type("presence").await["room"], "third", "it counts no more");
     server.stop().await;
 }
 

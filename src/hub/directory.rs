@@ -61,6 +61,8 @@ struct Room {
     rules: RoomRules,
     /// Whether something is kept of what was said there.
     stored: bool,
+    /// Whether somebody entered since it was last looked whether anything is left of it.
+    entered: bool,
     directs: Arc<Mutex<DirectReceipts>>,
 }
 
@@ -325,6 +327,7 @@ impl Directory {
             changed = true;
         }
         room.sessions += 1;
+        room.entered = true;
         let start = room.start(&key);
         let inbox = room.inbox.clone().ok_or(Refusal::Over)?;
         lock(&place.rooms).push((entry.room.clone(), inbox.clone()));
@@ -476,6 +479,30 @@ impl Directory {
         }
     }
 
+    /// The rooms that stay only for what is kept of them.
+    pub(super) fn idle(&mut self) -> Vec<RoomName> {
+        let mut idle = Vec::new();
+        for (key, room) in &mut self.rooms {
+            if let RoomKey::Room(name) = key
+                && room.is_idle()
+                && name.as_str() != GLOBAL
+            {
+                room.entered = false;
+                idle.push(name.clone());
+            }
+        }
+        idle
+    }
+
+    /// Lets rooms vanish of which nothing is kept any more, unless somebody came since they were [`idle`](Self::idle).
+    pub(super) fn vanish_idle(&mut self, names: impl IntoIterator<Item = RoomName>) {
+        for key in names.into_iter().map(RoomKey::Room) {
+            if self.rooms.get(&key).is_some_and(|room| room.is_idle() && !room.entered) {
+                self.vanish(&key);
+            }
+        }
+    }
+
     /// Ends every room once its inbox is empty, and lets nobody in any more.
     pub(super) fn shut_down(&mut self) -> Vec<Arc<Outbox>> {
         self.stopped = true;
@@ -556,6 +583,11 @@ impl Present {
 }
 
 impl Room {
+    /// Whether nobody is in it, and nothing under way.
+    fn is_idle(&self) -> bool {
+        self.sessions == 0 && self.inbox.is_none() && self.ended.is_none()
+    }
+
     /// Whether a task serves it, or will in a moment.
     fn is_under_way(&self) -> bool {
         self.inbox.is_some() || self.ended.is_some()

@@ -417,7 +417,7 @@ impl Hub {
                 self.inner.lock().cut();
             }
         }
-        Ok(())
+        self.inner.forget_empty().await
     }
 
     /// Tells every session that the server stops ([`Closing::Stopping`]), and lets the rooms end. Nobody comes in any
@@ -575,6 +575,17 @@ impl Inner {
             Some(rules) => self.rules.keep_user(user, &rules).await,
             None => Ok(()),
         }
+    }
+
+    /// Lets rooms vanish that nobody is in and of which nothing is left.
+    async fn forget_empty(self: &Arc<Self>) -> Result<(), StoreError> {
+        let idle = self.lock().idle();
+        if !idle.is_empty() {
+            let kept: HashSet<_> = self.history.rooms().await?.into_iter().map(|(name, _)| name).collect();
+            self.lock().vanish_idle(idle.into_iter().filter(|name| !kept.contains(name)));
+            self.settle();
+        }
+        Ok(())
     }
 
     /// Tells the store which connections ended while it took nothing.

@@ -60,7 +60,13 @@ impl Durable {
 
     /// The token of a guest.
     pub(crate) async fn guest(&self, nickname: &str) -> String {
-        token(&self.auth(&serde_json::json!({ "nickname": nickname }).to_string()).await)
+        self.try_guest(nickname).await.unwrap_or_else(|| panic!("{nickname} is taken"))
+    }
+
+    /// The token of a guest, if the name is free.
+    pub(crate) async fn try_guest(&self, nickname: &str) -> Option<String> {
+        let answer = self.auth(&serde_json::json!({ "nickname": nickname }).to_string()).await;
+        (status(&answer) != 403).then(|| token(&answer))
     }
 
     /// A token of an account, which is made if there is none.
