@@ -28,7 +28,7 @@ async def main(url, *subprotocols):
             while True:
                 print(await socket.recv(), flush=True)
         except websockets.ConnectionClosed as closed:
-            print(f"closed: {closed.rcvd.code} {closed.rcvd.reason}" if closed.rcvd else "gone", flush=True)
+            print(f"closed: {closed.rcvd.code} {closed.rcvd.reason}".rstrip() if closed.rcvd else "gone", flush=True)
         typing.cancel()
 
 
