@@ -18,13 +18,14 @@ fn the_tour_in_the_readme_works_as_it_is_written() {
     let mut steps = steps(&readme);
     assert!(steps.len() > 15, "only {} steps were found", steps.len());
     let ports = free_ports(&steps);
+    let (registry, rooms) = (ports["8088"], ports["7000"]);
     for step in &mut steps {
         for line in step.lines_mut() {
             *line = rewrite(line, &ports);
         }
     }
     let data = tempfile::tempdir().unwrap();
-    let mut tour = Tour { data: data.path(), registry: ports["8088"], terminals: BTreeMap::new(), last: None };
+    let mut tour = Tour { data: data.path(), registry, rooms, terminals: BTreeMap::new(), last: None };
     for step in &steps {
         tour.take(step);
     }
@@ -46,6 +47,9 @@ words
 to bob> hi > there
 > :exit
 ```
+```sh tour=ann again
+cargo run --bin talk-client
+```
 ```sh tour fails
 false
 ```
@@ -57,7 +61,7 @@ why
     assert_eq!(
         steps,
         [
-            Step::Start { terminal: "ann".into(), command: "talk-client --name ann".into() },
+            Step::Start { terminal: "ann".into(), command: "talk-client --name ann".into(), again: false },
             Step::Talk {
                 terminal: "ann".into(),
                 lines: vec![
@@ -66,6 +70,7 @@ why
                     Line::Typed(":exit".into())
                 ]
             },
+            Step::Start { terminal: "ann".into(), command: "talk-client".into(), again: true },
             Step::Run { command: "false".into(), fails: true },
             Step::Printed { lines: vec!["why".into()] },
         ]
@@ -84,8 +89,8 @@ fn commands_are_run_from_the_path_and_on_free_ports() {
 /// One marked block.
 #[derive(Debug, Eq, PartialEq)]
 enum Step {
-    /// `sh tour=NAME`: starts a command in a terminal of that name.
-    Start { terminal: String, command: String },
+    /// `sh tour=NAME`: starts a command in a terminal of that name; `sh tour=NAME again` stops what runs there first.
+    Start { terminal: String, command: String, again: bool },
     /// `text tour=NAME`: what the terminal shows, and what is typed behind its prompt.
     Talk { terminal: String, lines: Vec<Line> },
     /// `sh tour` and `sh tour fails`: runs a command to its end.
@@ -118,7 +123,10 @@ fn steps(page: &str) -> Vec<Step> {
         let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
         let (language, marks) = info.split_once(' ').unwrap_or((info, ""));
         let step = match (language, marks, marks.strip_prefix("tour=")) {
-            ("sh", _, Some(name)) => Step::Start { terminal: name.into(), command: from_path(&block.join("\n")) },
+            ("sh", _, Some(name)) => {
+                let (terminal, again) = name.strip_suffix(" again").map_or((name, false), |name| (name, true));
+                Step::Start { terminal: terminal.into(), command: from_path(&block.join("\n")), again }
+            }
             ("text", _, Some(name)) => {
                 Step::Talk { terminal: name.into(), lines: block.into_iter().map(talk).collect() }
             }
@@ -145,7 +153,9 @@ fn talk(line: &str) -> Line {
 }
 
 fn from_path(command: &str) -> String {
-    command.replace("cargo run --bin talk-client -- ", "talk-client ").replace("cargo run --bin ", "")
+    let with_options = |command: String, name: &str| command.replace(&format!("{name} -- "), &format!("{name} "));
+    let command = command.replace("cargo run --bin ", "");
+    ["talk-client", "talk-server", "registry"].into_iter().fold(command, with_options)
 }
 
 /// Puts free ports in the place of those of the page.
@@ -169,10 +179,11 @@ fn rewrite(line: &str, ports: &BTreeMap<String, u16>) -> String {
     out
 }
 
-/// A free port for each that the steps name: all of them begin with 80.
+/// A free port for each that the steps name: all of them begin with 80 or 70.
 fn free_ports(steps: &[Step]) -> BTreeMap<String, u16> {
     let text = format!("{steps:?} 8088");
-    let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|n| n.len() == 4 && n.starts_with("80"));
+    let is_port = |n: &&str| n.len() == 4 && (n.starts_with("80") || n.starts_with("70"));
+    let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(is_port);
     // Held until all are chosen, so that no two are the same.
     let mut held = Vec::new();
     let mut ports = BTreeMap::new();
@@ -196,6 +207,7 @@ fn free_ports(steps: &[Step]) -> BTreeMap<String, u16> {
 struct Tour<'a> {
     data: &'a Path,
     registry: u16,
+    rooms: u16,
     terminals: BTreeMap<String, Terminal>,
     /// What the last command that ended had printed.
     last: Option<String>,
@@ -204,9 +216,14 @@ struct Tour<'a> {
 impl Tour<'_> {
     fn take(&mut self, step: &Step) {
         match step {
-            Step::Start { terminal, command } => {
+            Step::Start { terminal, command, again } => {
+                let before = self.terminals.remove(terminal);
+                assert_eq!(before.is_some(), *again, "{terminal} is started twice, or was never started");
+                if let Some(before) = before {
+                    before.interrupt();
+                }
                 let started = Terminal::start(terminal, self.shell(&format!("exec {command}")));
-                assert!(self.terminals.insert(terminal.clone(), started).is_none(), "{terminal} is started twice");
+                self.terminals.insert(terminal.clone(), started);
             }
             Step::Talk { terminal, lines } => {
                 let terminal = self.terminals.get_mut(terminal).expect("a terminal that was started");
@@ -242,7 +259,8 @@ impl Tour<'_> {
         let mut shell = Command::new("bash");
         shell.args(["-euo", "pipefail", "-c", command]);
         shell.env_clear().env("PATH", path).env("HOME", self.data).env("TALK_DATA", self.data);
-        shell.env("PORT", self.registry.to_string());
+        let port = if command.contains("talk-server") { self.rooms } else { self.registry };
+        shell.env("PORT", port.to_string());
         shell.env("TALK_REGISTRY", format!("http://127.0.0.1:{}", self.registry));
         shell
     }
@@ -289,6 +307,13 @@ impl Terminal {
             assert!(Instant::now() < deadline, "{} did not leave:\n{}", self.name, self.seen.join("\n"));
             assert!(self.child.wait().unwrap().success(), "{}:\n{}", self.name, self.seen.join("\n"));
         }
+    }
+
+    /// Ctrl-C, and its end.
+    fn interrupt(mut self) {
+        let kill = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        assert!(kill.unwrap().success(), "{}", self.name);
+        assert!(self.child.wait().unwrap().success(), "{}:\n{}", self.name, self.seen.join("\n"));
     }
 
     fn await_line(&mut self, wanted: &str) {

@@ -14,7 +14,7 @@ use super::settings::{Environment, Settings, data_directory, default_file};
     help_triggers("-h", "--help"),
     usage = "[OPTIONS]",
     example = "talk-server\ntalk-server --host 0.0.0.0 --allow-host chat.example\ntalk-server --memory --set limits.commands_per_second=0\ntalk-server --print-config > server.toml; talk-server --config server.toml",
-    note = "Rooms are at /auth and /ws, the registry at /v1/users. For whoever runs\nit there are /healthz, /readyz and /metrics.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_CONFIG), and that more than the file, which without --config is\ntalk/server.toml in the platform's configuration directory. TALK_DATA names a\ndirectory for data, instead of the platform's; RUST_LOG says what is logged to\nstderr. Every limit is a key of the file: --print-config shows them all."
+    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_CONFIG), and that more than the file, which without --config is\ntalk/server.toml in the platform's configuration directory. TALK_DATA names a\ndirectory for data, instead of the platform's; RUST_LOG says what is logged to\nstderr. Every limit is a key of the file: --print-config shows them all."
 )]
 struct Arguments {
     /// the address to listen on (default 127.0.0.1)
