@@ -222,6 +222,8 @@ async fn whoever_stops_reading_in_a_long_replay_costs_no_more_and_gets_all_of_it
         let recovered = loop {
             let heard = idler.hear().await;
             match heard["type"].as_str().unwrap() {
+                // Said before its resume was seen.
+                "message" if seq == 0 && heard["seq"] != 1 => {}
                 "message" => {
                     assert_eq!((&heard["seq"], &heard["prev"]), (&json!(seq + 1), &json!(seq)), "{host:?}");
                     seq += 1;
