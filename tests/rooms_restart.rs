@@ -9,8 +9,15 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::durable::{Durable, SECRET};
-use common::rooms::{Client, said, status};
+use common::raw::LONG;
+use common::raw_websocket;
+use common::rooms::{Client, said, status, token_in};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn accounts_and_rich_guests_outlive_a_kill_and_plain_guests_do_not() {
@@ -195,6 +202,91 @@ async fn an_account_is_signed_in_to_with_its_secret_and_in_no_other_way() {
     let server = start(dir.path());
     assert_eq!(status(&server.try_account("robert", SECRET).await), 201);
     assert_eq!(server.try_name("bob").await, 201, "the old name is free");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_told_to_be_signed_up_or_renamed_is_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..5 {
+        let server = start(dir.path());
+        let port = server.port;
+        let (told, mut heard) = mpsc::channel(1);
+        let mut signing_up = JoinSet::new();
+        for task in 0..4 {
+            let told = told.clone();
+            signing_up.spawn(async move {
+                for n in 0..1000 {
+                    // Accounts, guests, and guests who take another name.
+                    let name = format!("{}{round}_{task}_{n}", ["account", "guest", "before"][n % 3]);
+                    let Some(user) = sign_up(port, name).await else { return };
+                    if told.send(user).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(told);
+        let mut users = Vec::new();
+        for _ in 0..10 + round * 7 {
+            users.push(timeout(LONG, heard.recv()).await.unwrap().expect("they are signed up"));
+        }
+        server.kill();
+        while let Some(user) = timeout(LONG, heard.recv()).await.unwrap() {
+            users.push(user);
+        }
+        let server = start(dir.path());
+        for (name, token) in users {
+            assert_eq!(server.try_name(&name).await, 403, "{name} is somebody's");
+            if name.starts_with("account") {
+                assert_eq!(status(&server.try_account(&name, SECRET).await), 201, "{name}");
+            }
+            let mut session = server.rich(&token).await;
+            session.command("enter", json!({ "room": "global" })).await;
+            assert_eq!(session.of_type("presence").await["user"], *name);
+        }
+    }
+}
+
+/// Signs somebody up, perhaps under another name in the end; the name and the token. `None` when the server is gone
+/// before it has answered.
+async fn sign_up(port: u16, mut name: String) -> Option<(String, String)> {
+    let mut fields = json!({ "nickname": name });
+    if name.starts_with("account") {
+        fields["secret"] = json!(SECRET);
+    }
+    let request = common::raw::request("POST /auth", "content-type: application/json\r\n", &fields.to_string());
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let answer = common::raw::read_all(stream).await;
+    if !answer.ends_with("\"}") {
+        return None;
+    }
+    assert_eq!(status(&answer), 201, "{answer}");
+    let token = token_in(&answer);
+    if name.starts_with("before") {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        let headers = format!("sec-websocket-protocol: talk.v2, {token}\r\n");
+        let new = name.replace("before", "after");
+        let rename = json!({ "type": "setnick", "args": { "nickname": new } }).to_string();
+        let enter = r#"{"type":"enter","args":{"room":"global"}}"#;
+        stream.write_all(raw_websocket::upgrade("/ws", &headers).as_bytes()).await.ok()?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(timeout(LONG, stream.read_u8()).await.expect("an answer or an end").ok()?);
+        }
+        stream.write_all(&[raw_websocket::text(enter), raw_websocket::text(&rename)].concat()).await.ok()?;
+        // It is told of as done, like everybody in the room.
+        let renamed = loop {
+            let (_, frame) = raw_websocket::read_frame(&mut stream).await?;
+            let frame: Value = serde_json::from_slice(&frame).ok()?;
+            if frame["state"] == "renamed" && frame["user"] == *name {
+                break frame;
+            }
+        };
+        assert_eq!(renamed["to"], *new);
+        name = new;
+    }
+    Some((name, token))
 }
 
 fn start(dir: &Path) -> Durable {

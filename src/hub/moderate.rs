@@ -177,7 +177,11 @@ impl Inner {
     }
 
     /// Changes a room's rules, and keeps them; what cannot be kept is taken back.
-    async fn change_rules(&self, room: &RoomName, change: impl FnOnce(&mut RoomRules)) -> Result<(), Refusal> {
+    pub(super) async fn change_rules(
+        &self,
+        room: &RoomName,
+        change: impl FnOnce(&mut RoomRules),
+    ) -> Result<(), Refusal> {
         let before = self.lock().change_room(room, |rules| {
             let before = rules.clone();
             change(rules);

@@ -251,6 +251,15 @@ impl Seat {
         let (hub, user, session) = (self.hub().clone(), self.user(), self.session);
         let admin = self.is_admin();
         let entry = Entry { user, session, room: &room, make, resume, admin };
+        let closed = hub.lock().room_rules(&room).is_some_and(|rules| rules.closed);
+        if closed {
+            hub.lock().check_entry(&entry, &hub.limits, hub.now())?;
+            if self.rooms().len() >= hub.limits.rooms_per_user {
+                return Err(Refusal::TooManyRooms(hub.limits.rooms_per_user));
+            }
+            // It is kept that it is open before anybody hears so, and follows.
+            hub.change_rules(&room, |rules| rules.closed = false).await?;
+        }
         let entering = hub.lock().enter(entry, &hub.limits, hub.now())?;
         if let Some(start) = entering.start {
             hub.start(start);
