@@ -94,7 +94,8 @@ async fn those_who_ask_for_long_histories_and_read_nothing_cost_little_more_than
         most = most.max(resident());
     }
     let grown = most.saturating_sub(before);
-    assert!(grown < MANY as usize * (2 << 20), "{} MiB for {MANY}", grown >> 20);
+    // A few pages are whole in memory while they are read; each is 16 MiB.
+    assert!(grown < (64 << 20) + MANY as usize * (3 << 19), "{} MiB for {MANY}", grown >> 20);
     serving.abort();
 }
 
