@@ -50,8 +50,7 @@ async fn answers(client: &mut Client) -> Vec<Value> {
 }
 
 /// Each command with arguments that would do, and which of them are texts, numbers, or may be left out.
-#[allow(clippy::type_complexity)]
-fn commands() -> Vec<(&'static str, Value, &'static [&'static str], &'static [&'static str], &'static [&'static str])> {
+fn commands() -> Vec<(&'static str, Value, Names, Names, Names)> {
     let aimed = || json!({ "room": "den", "user": "nobody", "seconds": 1, "reason": "r" });
     vec![
         ("message", json!({ "room": "den", "body": "b" }), &["room", "body"], &[], &["id"]),
@@ -77,6 +76,8 @@ fn commands() -> Vec<(&'static str, Value, &'static [&'static str], &'static [&'
         ("revoke", json!({}), &["session"], &[], &[]),
     ]
 }
+
+type Names = &'static [&'static str];
 
 const NUMBERS: [&str; 5] = ["seq", "after", "before", "limit", "seconds"];
 

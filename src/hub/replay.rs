@@ -77,11 +77,20 @@ impl Reader {
     async fn page(&self, room: RoomKey, page: Page) -> Result<(), StoreError> {
         let epoch = self.history.head(&room).await?.epoch;
         let mut records = self.history.page(&room, &page).await?;
-        let blocked = self.blocked();
-        records.retain(|record| !blocked.contains(&record.user));
-        let posts = records.into_iter().map(|record| Event::Message(Arc::new(Post { epoch: epoch.clone(), record })));
-        self.say(posts.collect()).await;
-        Ok(())
+        let Some(end) = records.last().map(|record| record.seq) else { return Ok(()) };
+        loop {
+            let held = hold(&mut records);
+            let Some(last) = records.last().map(|record| record.seq) else { return Ok(()) };
+            let blocked = self.blocked();
+            records.retain(|record| !blocked.contains(&record.user));
+            let post = |record| Event::Message(Arc::new(Post { epoch: epoch.clone(), record }));
+            self.say(records.into_iter().map(post).collect()).await;
+            if last >= end || self.outbox.end().is_some() {
+                return Ok(());
+            }
+            let rest = Page { after: Some(last), before: end.checked_add(1), limit: 2 * held };
+            records = self.history.page(&room, &rest).await?;
+        }
     }
 
     async fn search(&self, room: RoomKey, text: String, before: Option<u64>, limit: usize) -> Result<(), StoreError> {
@@ -121,6 +130,7 @@ impl Reader {
         session: SessionId,
         mut resume: Resume,
     ) -> Result<(), StoreError> {
+        let mut limit = PAGE;
         loop {
             // What was told is to be taken first: the room tells all the rest in one piece.
             self.taken(self.outbox.most_messages() / 4).await;
@@ -131,7 +141,7 @@ impl Reader {
                 Ok(Joined::Behind(further)) => resume = further,
                 Ok(Joined::Live) | Err(_) => return Ok(()),
             }
-            match self.nearer(&room, &mut resume).await {
+            match self.nearer(&room, &mut resume, &mut limit).await {
                 Ok(events) => self.say(events).await,
                 Err(error) => {
                     resume.lost = true;
@@ -144,11 +154,13 @@ impl Reader {
         }
     }
 
-    /// What comes next behind a position, which moves behind it.
-    async fn nearer(&self, room: &RoomKey, resume: &mut Resume) -> Result<Vec<Event>, StoreError> {
+    /// What comes next behind a position, which moves behind it. `limit` is how many messages are read, which follows
+    /// how many of them can be held.
+    async fn nearer(&self, room: &RoomKey, resume: &mut Resume, limit: &mut usize) -> Result<Vec<Event>, StoreError> {
         let epoch = self.history.head(room).await?.epoch;
-        let page = Page { after: Some(resume.seq), before: None, limit: PAGE };
-        let records = self.history.page(room, &page).await?;
+        let page = Page { after: Some(resume.seq), before: None, limit: *limit };
+        let mut records = self.history.page(room, &page).await?;
+        *limit = (2 * hold(&mut records)).clamp(FEW, PAGE);
         let mut events = Vec::with_capacity(records.len());
         if records.is_empty() {
             // All that was behind it is gone.
@@ -212,10 +224,28 @@ impl Reader {
     }
 }
 
+/// Lets go of what would be too much to hold for somebody who may not take it, and be read again; tells how many stay.
+fn hold(records: &mut Vec<Record>) -> usize {
+    let mut bytes = 0;
+    let held = records.iter().take_while(|record| {
+        let fits = bytes < HELD_BYTES;
+        bytes += record.body.len();
+        fits
+    });
+    let held = held.count();
+    records.truncate(held);
+    records.shrink_to_fit();
+    held
+}
+
 /// Things that a session may want to hear at a time.
 const MOST_JOBS: usize = 32;
 /// Records that are read at once to bring a session nearer.
 const PAGE: usize = 256;
+/// The same where they are long.
+const FEW: usize = 16;
+/// Bytes of texts that were read and wait for the session to take what came before.
+const HELD_BYTES: usize = 256 * 1024;
 /// Events and bytes that a session is told at once: well within what may wait for it.
 const PIECE: usize = 64;
 const PIECE_BYTES: usize = 128 * 1024;
