@@ -18,15 +18,21 @@ use crate::message::{Closing, Event};
 /// keep up is cut: what waits is dropped, the frame in flight is finished, a Close follows.
 ///
 /// A gateway's task awaits [`Outbox::waiting`], then the socket, and calls [`Outbox::flush`].
+// In this order: a turn touches every member's, one after the other, and each line of memory that it has to wait for costs.
+#[repr(C)]
 pub struct Outbox<S: Sink + ?Sized = dyn Sink> {
     queue: Mutex<Queue>,
+    seldom: Box<Seldom>,
+    sink: S,
+}
+
+/// What is not needed while everything is taken at once.
+struct Seldom {
     most_bytes: usize,
     most_messages: usize,
     changed: Notify,
     /// Tells whoever paces what they put in that nothing waits any more.
     emptied: Notify,
-    /// In the same piece of memory as the queue: a turn touches every member's, one after the other.
-    sink: S,
 }
 
 #[derive(Default)]
@@ -76,14 +82,13 @@ pub enum Flushed {
 impl<S: Sink> Outbox<S> {
     /// A way out into `sink`, for [`Hub::open`](super::Hub::open).
     pub fn new(sink: S, limits: &Limits) -> Self {
-        Self {
-            sink,
+        let seldom = Seldom {
             most_bytes: limits.member_bytes,
             most_messages: limits.member_messages,
-            queue: Mutex::default(),
             changed: Notify::new(),
             emptied: Notify::new(),
-        }
+        };
+        Self { queue: Mutex::default(), seldom: Box::new(seldom), sink }
     }
 }
 
@@ -144,7 +149,7 @@ impl<S: Sink + ?Sized> Outbox<S> {
             return queue.end.is_none();
         }
         if self.encoding().encoder().is_some() {
-            self.changed.notify_one();
+            self.seldom.changed.notify_one();
             return queue.end.is_none();
         }
         // Nobody flushes events: what queued behind this offer goes now.
@@ -155,7 +160,7 @@ impl<S: Sink + ?Sized> Outbox<S> {
 
     fn enqueue(&self, queue: &mut Queue, batch: &Batch) -> bool {
         let (bytes, messages) = (queue.bytes + batch.bytes().len(), queue.messages + batch.len());
-        if bytes > self.most_bytes || messages > self.most_messages {
+        if bytes > self.seldom.most_bytes || messages > self.seldom.most_messages {
             if queue.busy {
                 queue.end = Some(End::Cut);
                 queue.cut = true;
@@ -184,8 +189,8 @@ impl<S: Sink + ?Sized> Outbox<S> {
         queue.parts.clear();
         (queue.bytes, queue.messages) = (0, 0);
         queue.end = Some(end);
-        self.changed.notify_one();
-        self.emptied.notify_waiters();
+        self.seldom.changed.notify_one();
+        self.seldom.emptied.notify_waiters();
     }
 
     /// Puts events on its way, for this session alone.
@@ -219,11 +224,11 @@ impl<S: Sink + ?Sized> Outbox<S> {
             return;
         }
         queue.end = Some(End::Closing);
-        self.emptied.notify_waiters();
+        self.seldom.emptied.notify_waiters();
         if !bytes.is_empty() {
             queue.parts.push_back(Part { batch: Batch::raw(bytes), written: 0 });
         }
-        self.changed.notify_one();
+        self.seldom.changed.notify_one();
     }
 
     fn close_frame(&self, why: Closing) -> Bytes {
@@ -251,7 +256,7 @@ impl<S: Sink + ?Sized> Outbox<S> {
                     return;
                 }
             }
-            self.changed.notified().await;
+            self.seldom.changed.notified().await;
         }
     }
 
@@ -261,7 +266,7 @@ impl<S: Sink + ?Sized> Outbox<S> {
     /// As for [`Outbox::waiting`], beside which it must not wait.
     pub async fn ended(&self) {
         while self.end().is_none() {
-            self.changed.notified().await;
+            self.seldom.changed.notified().await;
         }
     }
 
@@ -282,7 +287,7 @@ impl<S: Sink + ?Sized> Outbox<S> {
                 return Flushed::Blocked;
             }
             let Some(part) = queue.parts.pop_front() else {
-                self.emptied.notify_waiters();
+                self.seldom.emptied.notify_waiters();
                 return Flushed::Empty;
             };
             queue.busy = true;
@@ -328,7 +333,7 @@ impl<S: Sink + ?Sized> Outbox<S> {
     /// Nothing is lost by dropping the future.
     pub(super) async fn drained(&self) {
         loop {
-            let emptied = self.emptied.notified();
+            let emptied = self.seldom.emptied.notified();
             tokio::pin!(emptied);
             // From here on no notice is missed.
             emptied.as_mut().enable();
@@ -344,12 +349,12 @@ impl<S: Sink + ?Sized> Outbox<S> {
 
     /// How many messages may wait here.
     pub(super) fn most_messages(&self) -> usize {
-        self.most_messages
+        self.seldom.most_messages
     }
 
     /// Whether so much is but a share of what may wait here.
     pub(super) fn has_room_for(&self, messages: usize, bytes: usize, share: usize) -> bool {
-        messages <= (self.most_messages / share).max(1) && bytes <= self.most_bytes / share || messages == 0
+        messages <= (self.seldom.most_messages / share).max(1) && bytes <= self.seldom.most_bytes / share || messages == 0
     }
 
     /// A mark behind all that was put in; see [`Outbox::passed`].
