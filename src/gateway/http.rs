@@ -191,7 +191,8 @@ impl RoomService {
             websocket::serve(upgrade, way, self.hub.clone(), token, mode, from.map(|from| from.ip().to_canonical()));
         let ended = self.ended.clone();
         let span = debug_span!("websocket", from = from.map(tracing::field::display));
-        self.tasks.spawn(async move { ended.run_until_cancelled_owned(session).await }.instrument(span));
+        // In a box, as each of the layers around it would hold it twice.
+        self.tasks.spawn(ended.run_until_cancelled_owned(Box::pin(session)).instrument(span));
         Ok(switching(accept, protocol))
     }
 }

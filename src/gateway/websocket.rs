@@ -29,7 +29,7 @@ use super::frames::Received;
 use crate::codec::rooms::{self, Mode, Plain, Rich};
 use crate::hub::{Batch, Cut, Encoding, End, Flushed, Hub, Lifetime, Offered, OpenError, Outbox, Rate, Seat, Sink};
 use crate::limits::Limits;
-use crate::message::{Closing, Command, Refusal, RoomKey};
+use crate::message::{Closing, Command, MessageId, Refusal, RoomKey};
 use crate::name::RoomName;
 use crate::net::http::{self, Upgrade, Upgraded, linger};
 use crate::net::listener::Place;
@@ -86,7 +86,7 @@ async fn converse(reader: Reader, mut out: Out, read: Vec<u8>, mut seat: Seat, h
     let wire = Wire { reader, outbox: outbox.clone() };
     let mut socket = WebSocketStream::from_partially_read(wire, read, Role::Server, Some(config(&limits))).await;
     if mode == Mode::Plain
-        && let Err(why) = seat.run(Command::Enter(RoomName::global())).await
+        && let Err(why) = Box::pin(seat.run(Command::Enter(RoomName::global()))).await
     {
         seat.refuse(why, None);
     }
@@ -124,28 +124,54 @@ async fn converse(reader: Reader, mut out: Out, read: Vec<u8>, mut seat: Seat, h
                 }
             };
             pulse.beat();
-            serve_frame(&mut seat, frame, mode, &limits, &mut pulse).await;
+            if let Some(asked) = serve_frame(&mut seat, frame, mode, &limits, &mut pulse) {
+                Box::pin(asked.carry_out(&mut seat)).await;
+            }
         }
     }
     // The others hear of it now, not when the last byte is out.
     drop(seat);
-    out.finish(&outbox).await;
+    Box::pin(out.finish(&outbox)).await;
 }
 
-/// Does what a session's frame asks for.
-async fn serve_frame(seat: &mut Seat, frame: Frame, mode: Mode, limits: &Limits, pulse: &mut Pulse) {
+/// What a session's frame asks for that may have to wait.
+enum Asked {
+    Command(Command),
+    End(Closing, Refusal),
+}
+
+impl Asked {
+    async fn carry_out(self, seat: &mut Seat) {
+        match self {
+            Self::Command(command) => {
+                let id = id_of(&command).cloned();
+                if let Err(why) = seat.run(command).await {
+                    seat.refuse(why, id);
+                }
+            }
+            Self::End(why, refusal) => seat.end(why, Some(refusal)).await,
+        }
+    }
+}
+
+/// Does what a session's frame asks for, but for what may have to wait.
+fn serve_frame(seat: &mut Seat, frame: Frame, mode: Mode, limits: &Limits, pulse: &mut Pulse) -> Option<Asked> {
     match frame {
         Frame::Text(text) => {
             if !pulse.allows(limits) {
-                return Box::pin(seat.end(Closing::TooFast, Some(Refusal::TooFast))).await;
+                return Some(Asked::End(Closing::TooFast, Refusal::TooFast));
             }
-            let command = rooms::decode(text.as_bytes(), mode, limits.message);
-            // It would pin the whole read buffer.
-            drop(text);
-            match command {
-                Ok(command) => obey(seat, command).await,
-                Err((why, id)) => seat.refuse(why, id),
-            }
+            let (refusal, id) = match rooms::decode(text.as_bytes(), mode, limits.message) {
+                Ok(command) => {
+                    let id = id_of(&command).cloned();
+                    match seat.try_run(command) {
+                        Ok(waits) => return waits.map(Asked::Command),
+                        Err(why) => (why, id),
+                    }
+                }
+                Err(refused) => refused,
+            };
+            seat.refuse(refusal, id);
         }
         Frame::Binary(_) => {
             seat.count_cut(Cut::Protocol);
@@ -155,11 +181,19 @@ async fn serve_frame(seat: &mut Seat, frame: Frame, mode: Mode, limits: &Limits,
             pulse.answers = true;
             if let (Mode::Plain, Some(seq)) = (mode, rooms::confirmed(&payload)) {
                 let room = RoomKey::Direct(seat.user());
-                obey(seat, Command::Received { room, seq }).await;
+                return Some(Asked::Command(Command::Received { room, seq }));
             }
         }
         // Pings and Closes have been answered.
         _ => {}
+    }
+    None
+}
+
+fn id_of(command: &Command) -> Option<&MessageId> {
+    match command {
+        Command::Say { id, .. } | Command::Direct { id, .. } => id.as_ref(),
+        _ => None,
     }
 }
 
@@ -254,21 +288,6 @@ fn goodbye(outbox: &Outbox, end: Option<(u16, &'static str)>) {
     match end {
         Some((code, reason)) => close(outbox, code, reason),
         None => outbox.close_with(Bytes::new()),
-    }
-}
-
-async fn obey(seat: &mut Seat, command: Command) {
-    let id = match &command {
-        Command::Say { id, .. } | Command::Direct { id, .. } => id.clone(),
-        _ => None,
-    };
-    let done = match command {
-        // The rest is rare, and its state large.
-        Command::Say { .. } => seat.run(command).await,
-        rare => Box::pin(seat.run(rare)).await,
-    };
-    if let Err(why) = done {
-        seat.refuse(why, id);
     }
 }
 
@@ -603,7 +622,7 @@ fn holds_close(mut frames: &[u8]) -> bool {
 }
 
 /// Bytes that are read at once: a whole command of nearly everybody, and all that an idle connection holds.
-const READ_BUFFER: usize = 2048;
+const READ_BUFFER: usize = 1024;
 /// Bytes of pongs that tungstenite may hold before it hands them over.
 const CONTROL_BUFFER: usize = 1024;
 /// `MSG_NOSIGNAL`: whoever is gone is an error here, and never a signal to the program.

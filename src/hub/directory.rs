@@ -142,7 +142,8 @@ impl Directory {
         let present = self.users.entry(user.id).or_insert_with(|| Present {
             name: user.nickname.clone(),
             account: user.account,
-            sessions: Vec::new(),
+            // Most have one.
+            sessions: Vec::with_capacity(1),
             rules,
         });
         if present.sessions.len() >= limits.sessions_per_user || self.stopped {
@@ -152,7 +153,7 @@ impl Directory {
             return None;
         }
         self.sessions += 1;
-        let (id, rooms) = (SessionId(self.sessions), Rooms::default());
+        let (id, rooms) = (SessionId(self.sessions), Rooms::new(Mutex::new(Vec::with_capacity(1))));
         present.sessions.push(Place { id, sign_in, outbox: outbox.clone(), from, rooms: rooms.clone() });
         let key = RoomKey::Direct(user.id);
         let room = self.rooms.get(&key);

@@ -171,6 +171,18 @@ impl Inbox {
         // The weight is far below what a u32 holds.
         let Ok(permit) = self.space.acquire_many(weight as u32).await else { return Err(input) };
         permit.forget();
+        self.admit(input, weight)
+    }
+
+    /// Puts something in that a session says, if there is room now; else it comes back, as it does when the room is gone.
+    pub(super) fn try_post(&self, input: Input) -> Result<(), Input> {
+        let weight = weight(&input);
+        let Ok(permit) = self.space.try_acquire_many(weight as u32) else { return Err(input) };
+        permit.forget();
+        self.admit(input, weight)
+    }
+
+    fn admit(&self, input: Input, weight: usize) -> Result<(), Input> {
         let mut queue = self.lock();
         queue.taken_space += weight;
         if let Input::Post(_) = input {

@@ -354,7 +354,8 @@ impl<S: Sink + ?Sized> Outbox<S> {
 
     /// Whether so much is but a share of what may wait here.
     pub(super) fn has_room_for(&self, messages: usize, bytes: usize, share: usize) -> bool {
-        messages <= (self.seldom.most_messages / share).max(1) && bytes <= self.seldom.most_bytes / share || messages == 0
+        messages <= (self.seldom.most_messages / share).max(1) && bytes <= self.seldom.most_bytes / share
+            || messages == 0
     }
 
     /// A mark behind all that was put in; see [`Outbox::passed`].

@@ -69,16 +69,32 @@ impl Seat {
     /// # Cancel safety
     /// Dropped before it is ready, the command was carried out or not; between two rooms the session may be in neither.
     pub async fn run(&mut self, command: Command) -> Result<(), Refusal> {
-        match command {
-            Command::Say { room, body, id } => self.say(room, body, id).await,
-            // The rest is rare, and its state large.
-            rare => Box::pin(self.run_rare(rare)).await,
+        match self.try_run(command)? {
+            None => Ok(()),
+            // What waits is rare, and its state large.
+            Some(command) => Box::pin(self.run_waiting(command)).await,
         }
     }
 
-    async fn run_rare(&mut self, command: Command) -> Result<(), Refusal> {
+    /// Carries a command out at once; one that may have to wait comes back, for [`Seat::run`].
+    ///
+    /// # Errors
+    /// As for [`Seat::run`].
+    pub fn try_run(&mut self, command: Command) -> Result<Option<Command>, Refusal> {
+        let Command::Say { room, body, id } = command else { return Ok(Some(command)) };
+        let (room, inbox, said) = self.said(room, body, id)?;
+        match inbox.try_post(Input::Post(said)) {
+            Err(Input::Post(Said { body, id, .. })) => Ok(Some(Command::Say { room: Some(room), body, id })),
+            _ => Ok(None),
+        }
+    }
+
+    async fn run_waiting(&mut self, command: Command) -> Result<(), Refusal> {
         match command {
-            Command::Say { room, body, id } => self.say(room, body, id).await,
+            Command::Say { room, body, id } => {
+                let (room, inbox, said) = self.said(room, body, id)?;
+                inbox.post(Input::Post(said)).await.map_err(|_| not_in(Some(&room)))
+            }
             Command::Direct { to, body, id } => self.direct(&to, body, id).await,
             Command::Enter(room) => self.enter(room, false, None).await,
             Command::Create(room) if self.connection.lifetime == Lifetime::Kept => self.enter(room, true, None).await,
@@ -182,7 +198,13 @@ impl Seat {
         self.connection.hub()
     }
 
-    async fn say(&self, room: Option<RoomName>, body: Arc<str>, id: Option<MessageId>) -> Result<(), Refusal> {
+    /// What this session says, and where.
+    fn said(
+        &self,
+        room: Option<RoomName>,
+        body: Arc<str>,
+        id: Option<MessageId>,
+    ) -> Result<(RoomName, Arc<Inbox>, Said), Refusal> {
         let (name, inbox) = match room {
             None => self.here()?,
             Some(room) => {
@@ -196,7 +218,7 @@ impl Seat {
         }
         let (session, reply) = (Some(self.session), self.outbox.clone());
         let said = Said { user, session, name: None, to: None, most: u64::MAX, body, id, reply, echo: false };
-        inbox.post(Input::Post(said)).await.map_err(|_| not_in(Some(&name)))
+        Ok((name, inbox, said))
     }
 
     async fn direct(&self, to: &str, body: Arc<str>, id: Option<MessageId>) -> Result<(), Refusal> {
