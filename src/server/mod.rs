@@ -17,8 +17,8 @@
 //!
 //! | path | what answers |
 //! | --- | --- |
-//! | `/auth`, `/ws` | the rooms ([`gateway::http`](crate::gateway::http)) |
-//! | `/v1/users`, `/v1/users/{user}`, `/v1/health` | the registry ([`registry`](crate::registry)) |
+//! | `/auth`, `/ws` | the rooms ([`gateway::http`]) |
+//! | `/v1/users`, `/v1/users/{user}`, `/v1/health` | the registry ([`registry`]) |
 //! | `/healthz` | 200 while the process serves |
 //! | `/readyz` | 200; 503 while it starts and before it stops |
 //! | `/metrics` | counts and durations in the OpenMetrics text format, which Prometheus reads |
