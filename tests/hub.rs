@@ -10,7 +10,7 @@ use talk::hub::{Batch, Encoding, End, Flushed, Heard, Hub, Lifetime, Offered, Op
 use talk::limits::Limits;
 use talk::message::{Closing, Command, Event, MessageId, Post, Refusal, RoomKey};
 use talk::name::{Nickname, RoomName};
-use talk::secret::Secret;
+use talk::secret::{Password, Secret};
 use tokio::time::Instant;
 
 fn room(name: &str) -> RoomName {
@@ -414,4 +414,18 @@ async fn a_stop_closes_every_session() {
     hub.stop();
     assert_eq!(heard.next().await, Some(Event::Closing(Closing::Stopping)));
     assert_eq!(heard.next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_administrators_name_goes_to_nobody_else() {
+    let boss = Nickname::new("boss").unwrap();
+    let hub = Hub::builder().admins([boss.clone()]).build().await.unwrap();
+    assert_eq!(hub.sign_up(&boss).await.unwrap_err(), Refusal::Taken("boss".into()));
+    let (mut ann, _heard) = hub.sit("ann").await.unwrap();
+    assert_eq!(ann.run(Command::Rename(boss.clone())).await, Err(Refusal::Taken("boss".into())));
+    let token = hub.sign_in(&boss, &Password::new("long enough").unwrap()).await.unwrap();
+    let sink = outbox(&hub, Into(Arc::default()));
+    let mut seat = hub.open(&token, sink, Lifetime::Kept, None).await.unwrap();
+    let chief = Nickname::new("chief").unwrap();
+    assert_eq!(seat.run(Command::Rename(chief)).await, Err(Refusal::Forbidden), "the right would stay behind");
 }

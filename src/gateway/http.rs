@@ -127,10 +127,11 @@ impl RoomService {
         let body = read_body(body, self.limits()).await?;
         let forbidden = |detail: String| Problem::new(StatusCode::FORBIDDEN, detail);
         let SignIn { nickname, secret } = SignIn::read(head.uri.query(), &head.headers, &body)?;
-        let nickname = nickname.ok_or_else(|| forbidden("'nickname' is missing".into()))?;
+        let nickname = nickname
+            .ok_or_else(|| forbidden("'nickname' is missing: send it in the query, a form or a JSON object".into()))?;
         let name = Nickname::new(&nickname).ok().filter(|_| is_room_protocol_name(&nickname));
         let name = name.ok_or_else(|| {
-            forbidden("a nickname is a letter or '_', then letters, digits, '_' and '-', and not reserved".into())
+            forbidden("a nickname is a letter or '_', then 1 to 63 letters, digits, '_' and '-'; 'system', 'server', 'talk' and 'healthCheck' are reserved".into())
         })?;
         let issued = match secret {
             None => self.hub.sign_up(&name).await.map_err(SignInError::Refused),
@@ -215,7 +216,7 @@ impl hyper::service::Service<Request<Incoming>> for RoomService {
 }
 
 fn unauthorized() -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "the token is missing, bad or expired: POST /auth gives one")
+    Problem::new(StatusCode::UNAUTHORIZED, "the token is missing, bad or expired: POST /auth gives one, to be sent as subprotocol or as 'Authorization: Bearer'")
         .with(hyper::header::WWW_AUTHENTICATE, "Bearer")
 }
 

@@ -26,7 +26,10 @@ pub(super) fn check_host(headers: &HeaderMap, allowed: &[String]) -> Result<(), 
     if loopback || allowed.iter().any(|allowed| is(allowed)) {
         return Ok(());
     }
-    Err(Problem::new(StatusCode::FORBIDDEN, "this server does not go by that Host"))
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "this server does not go by that Host; whoever runs it can name more (talk-server: --allow-host)",
+    ))
 }
 
 /// The origin of the page that a browser asks for, if it is one that may: ours, or a configured one.
@@ -70,7 +73,15 @@ impl SignIn {
         if !body.is_empty() {
             found.extend(in_body(headers, body)?);
         }
-        Ok(Self { nickname: one(&mut found, NICKNAME)?, secret: one(&mut found, SECRET)? })
+        let form = media_type(headers).as_deref() == Some(FORM) && body.starts_with(b"{");
+        let this = Self { nickname: one(&mut found, NICKNAME)?, secret: one(&mut found, SECRET)? };
+        if this.nickname.is_none() && form {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "'nickname' is missing: the body was read as a form; JSON needs 'Content-Type: application/json'",
+            ));
+        }
+        Ok(this)
     }
 }
 
@@ -96,7 +107,7 @@ fn in_body(headers: &HeaderMap, body: &Bytes) -> Result<Fields, Problem> {
         return Err(refused());
     }
     match media_type(headers).as_deref() {
-        Some("application/x-www-form-urlencoded") => form(body),
+        Some(FORM) => form(body),
         Some("application/json") => {
             let mut object = json::object(body).map_err(|e| Problem::bad(e.to_string()))?;
             let mut found = Fields::new();
@@ -138,6 +149,7 @@ pub(super) fn bearer_token(headers: &HeaderMap) -> Option<Secret> {
     }
 }
 
+const FORM: &str = "application/x-www-form-urlencoded";
 const NICKNAME: &str = "nickname";
 const SECRET: &str = "secret";
 const KEYS: [&str; 2] = [NICKNAME, SECRET];

@@ -186,7 +186,8 @@ impl Builder {
         self
     }
 
-    /// The accounts that moderate every room.
+    /// The accounts that moderate every room. Whoever makes the account of such a name has the right: make it before
+    /// others can. Nobody else gets the name, and its account keeps it.
     pub fn admins(mut self, admins: impl IntoIterator<Item = Nickname>) -> Self {
         self.admins = admins.into_iter().collect();
         self
@@ -286,7 +287,8 @@ impl Hub {
     /// # Cancel safety
     /// Dropped before it is ready, there may be such a guest for a minute.
     pub async fn sign_up(&self, name: &Nickname) -> Result<Secret, Refusal> {
-        if is_reserved(name.as_str()) {
+        // No guest stands where an administrator's account belongs.
+        if is_reserved(name.as_str()) || self.inner.admins.contains(name) {
             return Err(Refusal::Taken(name.to_string()));
         }
         let issued = self.inner.accounts.create_guest(name, self.inner.now()).await;

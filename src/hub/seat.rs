@@ -336,6 +336,13 @@ impl Seat {
             return Err(Refusal::Taken(new.to_string()));
         }
         let hub = self.hub();
+        // An administrator's name would be anybody's next, and with it the right.
+        if self.is_admin() {
+            return Err(Refusal::Forbidden);
+        }
+        if hub.admins.contains(new) {
+            return Err(Refusal::Taken(new.to_string()));
+        }
         let told = {
             let _turn = hub.renaming.write().await;
             // To one's own name, too: it is taken, as it always was.

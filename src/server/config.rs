@@ -117,6 +117,13 @@ impl Config {
         (key.parse)(self, value).map_err(|wanted| bad(place, key, format!("{value:?}"), wanted))
     }
 
+    /// The names that the server goes by: those it was given, and where it listens, unless that is everywhere.
+    pub(super) fn names(&self) -> Vec<String> {
+        let everywhere = self.host.as_str().parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+        let here = (!everywhere).then(|| self.host.as_str().to_owned());
+        self.hosts.iter().cloned().chain(here).collect()
+    }
+
     /// All settings as TOML that [`merge`](Config::merge) takes, with a word about each.
     #[must_use]
     pub fn to_toml(&self) -> String {

@@ -50,7 +50,7 @@ macro_rules! limit {
 
 /// All of them, table by table.
 pub(super) const KEYS: &[Key] = &[
-    key!("admins", Admins, admins, "accounts that moderate every room: [\"ann\", \"bob\"]"),
+    key!("admins", Admins, admins, "accounts that moderate every room; make each before others can: [\"ann\", \"bob\"]"),
     key!("data", Directory, data, "the directory for users, history and rules"),
     key!("memory", Switch, memory, "keep nothing past the process; 'data' does not count then"),
     key!(
@@ -66,7 +66,7 @@ pub(super) const KEYS: &[Key] = &[
         "server.hosts",
         Hosts,
         hosts,
-        "names that the server goes by, besides those of this machine: [\"chat.example\"]"
+        "names that the rooms answer to, besides 'localhost' and server.host: [\"chat.example\"]"
     ),
     key!(
         "server.drain_delay",

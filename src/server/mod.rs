@@ -122,10 +122,14 @@ impl Server {
         let failed = |source| ServerError::Bind { at: authority(config.host.as_str(), config.port), source };
         let listener = bind(&config.host, config.port).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
+        if !local.ip().is_loopback() && config.hosts.is_empty() && local.ip().is_unspecified() {
+            warn!("rooms answer only to 'localhost' as yet: name what others call this machine (--allow-host)");
+        }
         let limits = Arc::new(config.limits.clone());
         let connections = Connections::of(&limits);
         let stopped = CancellationToken::new();
-        let door = Door::new(limits.clone(), config.hosts.clone(), connections.clone());
+        let names = config.names();
+        let door = Door::new(limits.clone(), names.clone(), connections.clone());
         let mut serving: Serving =
             Box::pin(serve_counted(listener, door.clone(), limits, connections, stopped.clone()));
         let opening = async {
@@ -136,7 +140,7 @@ impl Server {
             let registry = registry::service(stores.registry.clone()).limits(&config.limits);
             registry.begin().await.map_err(failed)?;
             let rooms = gateway::http::service(hub.clone());
-            let rooms = rooms.origins(config.origins.iter().cloned()).hosts(config.hosts.iter().cloned());
+            let rooms = rooms.origins(config.origins.iter().cloned()).hosts(names);
             Ok::<_, ServerError>(Services { rooms, registry, hub, stores })
         };
         let services = tokio::select! {
