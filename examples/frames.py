@@ -32,4 +32,10 @@ async def main(url, *subprotocols):
         typing.cancel()
 
 
-asyncio.run(main(*sys.argv[1:]))
+try:
+    asyncio.run(main(*sys.argv[1:]))
+except KeyboardInterrupt:
+    pass
+except (OSError, ValueError, websockets.WebSocketException) as error:
+    # A bad subprotocol is most often no token: the sign-in was refused, and its answer says why.
+    sys.exit(f"frames.py: {error}")
