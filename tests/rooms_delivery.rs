@@ -18,11 +18,15 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
 const SENDERS: u64 = 8;
-const EACH: u64 = 500;
 const RECEIVERS: u64 = 20;
 const DROPS: u64 = 50;
 const PING: u8 = 9;
 const PONG: u8 = 0x8a;
+
+/// Messages of each sender: all that the contract asks for with `TALK_LONG_TESTS=1`.
+fn each() -> u64 {
+    if std::env::var_os("TALK_LONG_TESTS").is_some() { 5000 } else { 500 }
+}
 
 fn limits() -> Limits {
     let mut limits = Limits::default();
@@ -74,10 +78,10 @@ async fn every_receiver_hears_everything_once_in_order() {
         order = Some(heard);
     }
     let order = order.unwrap();
-    assert_eq!(order.iter().collect::<HashSet<_>>().len() as u64, SENDERS * EACH);
+    assert_eq!(order.iter().collect::<HashSet<_>>().len() as u64, SENDERS * each());
     for sender in 0..SENDERS {
         let own = order.iter().filter(|body| body.starts_with(&format!("{sender} "))).cloned();
-        let expected = (0..EACH).map(|n| format!("{sender} {n}"));
+        let expected = (0..each()).map(|n| format!("{sender} {n}"));
         assert!(own.eq(expected), "the order of sender {sender}");
     }
 }
@@ -85,11 +89,11 @@ async fn every_receiver_hears_everything_once_in_order() {
 /// Says everything, and reads what comes meanwhile.
 async fn send(mut client: Client, number: u64) {
     let mut accepted = HashSet::new();
-    for n in 0..EACH {
+    for n in 0..each() {
         let text = format!("{number} {n}");
         client.command("message", json!({ "room": "global", "body": text, "id": text })).await;
         // No more than this under way at a time: whoever only writes is cut, as one that does not read.
-        while n + 1 - accepted.len() as u64 > 50 || (n + 1 == EACH && (accepted.len() as u64) < EACH) {
+        while n + 1 - accepted.len() as u64 > 50 || (n + 1 == each() && (accepted.len() as u64) < each()) {
             let heard = client.hear().await;
             assert_ne!(heard["type"], "error", "{heard}");
             if heard["type"] == "accepted" {
@@ -101,7 +105,7 @@ async fn send(mut client: Client, number: u64) {
 
 /// Hears everything, and is dropped so often on the way. Tells the texts.
 async fn receive(server: Arc<Server>, mut client: Client, drops: u64, number: u64) -> Vec<String> {
-    let total = SENDERS * EACH;
+    let total = SENDERS * each();
     // Where it is dropped: spread over the whole, differently for each.
     let mut at: Vec<_> = (0..drops).map(|n| (n * total / drops + number * 97) % (total - 1)).collect();
     at.sort_unstable();

@@ -50,7 +50,12 @@ macro_rules! limit {
 
 /// All of them, table by table.
 pub(super) const KEYS: &[Key] = &[
-    key!("admins", Admins, admins, "accounts that moderate every room; make each before others can: [\"ann\", \"bob\"]"),
+    key!(
+        "admins",
+        Admins,
+        admins,
+        "accounts that moderate every room; make each before others can: [\"ann\", \"bob\"]"
+    ),
     key!("data", Directory, data, "the directory for users, history and rules"),
     key!("memory", Switch, memory, "keep nothing past the process; 'data' does not count then"),
     key!(
