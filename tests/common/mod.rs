@@ -22,4 +22,6 @@ pub mod raw_websocket;
 pub mod registry;
 pub mod rooms;
 pub mod schema;
+#[cfg(all(unix, feature = "server", feature = "terminal"))]
+pub mod server_program;
 pub mod suite;
