@@ -11,6 +11,7 @@
 
 #[cfg(all(feature = "server", feature = "terminal"))]
 pub mod durable;
+pub mod exposition;
 pub mod fake_http;
 pub mod fake_websocket;
 pub mod page;
