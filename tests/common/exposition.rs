@@ -146,8 +146,10 @@ impl Exposition {
     }
 }
 
+type Labels = Vec<(String, String)>;
+
 /// The labels before `}`, and what follows it.
-fn labels(mut rest: &str) -> Result<(Vec<(String, String)>, &str), String> {
+fn labels(mut rest: &str) -> Result<(Labels, &str), String> {
     let (mut labels, mut names) = (Vec::new(), BTreeSet::new());
     if let Some(after) = rest.strip_prefix('}') {
         return Ok((labels, after));
