@@ -257,10 +257,10 @@ impl Kind for Place {
         "a host name or an IP address".into()
     }
     fn read(value: &Value) -> Option<Host> {
-        Self::parse(value.as_str()?)
+        Host::new(value.as_str()?).ok()
     }
     fn parse(text: &str) -> Option<Host> {
-        Host::new(text).ok()
+        Self::read(&typed_text(text))
     }
     fn show(value: &Host) -> Option<Value> {
         Some(value.as_str().into())
@@ -273,10 +273,11 @@ impl Kind for Directory {
         "the path of a directory".into()
     }
     fn read(value: &Value) -> Option<Option<PathBuf>> {
-        Self::parse(value.as_str()?)
+        let text = value.as_str()?;
+        (!text.is_empty() && !text.contains('\0')).then(|| Some(text.into()))
     }
     fn parse(text: &str) -> Option<Option<PathBuf>> {
-        (!text.is_empty() && !text.contains('\0')).then(|| Some(text.into()))
+        Self::read(&typed_text(text))
     }
     fn show(value: &Option<PathBuf>) -> Option<Value> {
         value.as_ref().map(|path| path.to_string_lossy().into_owned().into())
@@ -289,10 +290,11 @@ impl Kind for Durable {
         "fsync or os".into()
     }
     fn read(value: &Value) -> Option<Durability> {
-        Self::parse(value.as_str()?)
+        let text = value.as_str()?;
+        [Durability::Fsync, Durability::Os].into_iter().find(|durability| word(*durability) == text)
     }
     fn parse(text: &str) -> Option<Durability> {
-        [Durability::Fsync, Durability::Os].into_iter().find(|durability| word(*durability) == text)
+        Self::read(&typed_text(text))
     }
     fn show(value: &Durability) -> Option<Value> {
         Some(word(*value).into())
@@ -358,6 +360,11 @@ fn word(durability: Durability) -> &'static str {
 fn toml_value(text: &str) -> Option<Value> {
     let mut table: toml::Table = format!("value = {text}").parse().ok()?;
     table.remove("value").filter(|_| table.is_empty())
+}
+
+/// Text as it is, or in quotes as TOML and [`Config::to_toml`] have it.
+fn typed_text(text: &str) -> Value {
+    toml_value(text).filter(Value::is_str).unwrap_or_else(|| text.into())
 }
 
 /// A list as TOML has it, or words between commas.

@@ -163,8 +163,7 @@ fn encode_gauge(mut gauge: MetricEncoder<'_>, value: usize) -> fmt::Result {
 }
 
 fn encode_durations(histogram: &mut MetricEncoder<'_>, durations: &Durations) -> fmt::Result {
-    // The encoder takes this for infinity.
-    let bounds = Durations::BOUNDS.iter().map(Duration::as_secs_f64).chain([f64::MAX]);
+    let bounds = Durations::BOUNDS.iter().map(Duration::as_secs_f64).chain([f64::INFINITY]);
     let buckets: Vec<_> = bounds.zip(durations.counts).collect();
     histogram.encode_histogram::<NoLabelSet>(durations.sum.as_secs_f64(), durations.count(), &buckets, None)
 }

@@ -1,8 +1,9 @@
 //! `talk-server` as a process on a data directory, and what is asked of it over the wire.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use super::raw::{LONG, exchange, request};
@@ -12,7 +13,10 @@ use super::rooms::{Client, status, token_in};
 /// A server that listens, killed when dropped.
 pub(crate) struct Durable {
     pub(crate) child: Child,
+    pub(crate) at: SocketAddr,
     pub(crate) port: u16,
+    /// What is printed after the readiness line.
+    pub(crate) out: BufReader<ChildStdout>,
 }
 
 /// No bound on commands: these clients are many, and fast.
@@ -37,10 +41,12 @@ impl Durable {
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim_end().strip_prefix("talk-server listening on http://127.0.0.1:");
-        let port = port.and_then(|port| port.parse().ok());
-        Self { child, port: port.unwrap_or_else(|| panic!("no readiness line: {line:?}")) }
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let at = line.strip_suffix('\n').and_then(|line| line.strip_prefix("talk-server listening on http://"));
+        let at: Option<SocketAddr> = at.and_then(|at| at.parse().ok());
+        let at = at.unwrap_or_else(|| panic!("no readiness line: {line:?}"));
+        Self { child, at, port: at.port(), out }
     }
 
     /// `kill -9`.

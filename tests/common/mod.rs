@@ -11,6 +11,7 @@
 
 #[cfg(all(feature = "server", feature = "terminal"))]
 pub mod durable;
+pub mod exposition;
 pub mod fake_http;
 pub mod fake_websocket;
 pub mod page;
@@ -22,4 +23,6 @@ pub mod raw_websocket;
 pub mod registry;
 pub mod rooms;
 pub mod schema;
+#[cfg(all(unix, feature = "server", feature = "terminal"))]
+pub mod server_program;
 pub mod suite;

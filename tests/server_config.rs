@@ -1,0 +1,200 @@
+//! What `talk-server` is told, and by whom.
+#![cfg(all(unix, feature = "server", feature = "terminal"))]
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use common::durable::Durable;
+use common::programs::Home;
+use common::rooms::{said, status};
+use common::server_program::Ended;
+use talk::server::Config;
+
+/// The value that `--print-config` shows for a key.
+fn shown(home: &Home, arguments: &[&str], key: &str) -> String {
+    let ended = home.run(&[arguments, &["--print-config"]].concat());
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{ended:?}");
+    let table: toml::Table = ended.out.parse().unwrap();
+    let mut value = toml::Value::Table(table);
+    for part in key.split('.') {
+        value = value.get(part).unwrap_or_else(|| panic!("{key} in {}", ended.out)).clone();
+    }
+    value.to_string()
+}
+
+#[test]
+fn help_and_version_exit_0_and_mistakes_exit_2() {
+    let home = Home::new();
+    for help in ["--help", "-h"] {
+        let ended = home.run(&[help]);
+        assert_eq!(ended.code, Some(0));
+        for wanted in ["--host", "--port", "--data", "--memory", "--set", "--print-config", "7000", "/metrics"] {
+            assert!(ended.out.contains(wanted), "{wanted} in {}", ended.out);
+        }
+    }
+    let version = home.run(&["--version"]);
+    assert_eq!((version.code, version.out.trim_end()), (Some(0), concat!("talk-server ", env!("CARGO_PKG_VERSION"))));
+    for (mistake, says) in [
+        (&["--nonsense"][..], "unknown option --nonsense"),
+        (&["--prot", "1"], "did you mean --port?"),
+        (&["stray"], "\"stray\" belongs to no option"),
+        (&["--port", "x", "--memory"], "--port: server.port = \"x\": a port from 0 to 65535 is wanted"),
+        (&["--port", "65536", "--memory"], "a port from 0 to 65535"),
+        (&["--host", "a b", "--memory"], "--host: server.host = \"a b\": "),
+        (&["--memory", "--data", "x"], "--data and --memory exclude each other"),
+        (&["--data", ""], "the path of a directory is wanted"),
+        (&["--durability", "memory"], "--durability: durability = \"memory\": fsync or os is wanted"),
+        (&["--origin", "chat.example"], "--origin: server.origins = "),
+        (&["--allow-host", "http://x"], "--allow-host: server.hosts = "),
+        (&["--set", "limits.grace"], "KEY=VALUE is wanted"),
+        (&["--set", "limits.commands=1"], "--set: unknown key \"limits.commands\"; known are limits.message, "),
+        (
+            &["--set", "commands_per_second=1"],
+            "unknown key \"commands_per_second\"; known is limits.commands_per_second",
+        ),
+        (&["--set", "limits.message=0"], "--set: limits.message = \"0\": a number from 1 to "),
+        (&["--config", "nowhere.toml"], "cannot read nowhere.toml: "),
+        (&["--config", "."], "cannot read .: "),
+    ] {
+        home.run(mistake).refused(&[says, "Try 'talk-server --help'."]);
+    }
+}
+
+#[test]
+fn an_unknown_key_in_the_file_is_refused_by_name() {
+    let home = Home::new();
+    let path = home.write("server.toml", "[server]\nprot = 7000\n");
+    home.run(&["--config", &path]).refused(&[&path, "unknown key \"server.prot\"", "server.port"]);
+    home.run(&["--config", &path, "--print-config"]).refused(&["server.prot"]);
+    // The file that is looked for when none is named counts like one that is.
+    let path = home.write(".config/talk/server.toml", "memory = true\nlimit = 3\n");
+    if cfg!(target_os = "linux") {
+        home.run(&[]).refused(&[&path, "unknown key \"limit\""]);
+    }
+}
+
+#[test]
+fn garbage_in_the_file_is_refused_with_its_place() {
+    let home = Home::new();
+    for garbage in [
+        &b"\xff\xfe\x00"[..],
+        b"[server",
+        b"= 1",
+        b"server.port = 1\nserver.port = 2",
+        b"\x1b[2J = 1",
+        b"{}",
+        b"port 1",
+    ] {
+        let path = home.write("garbage.toml", garbage);
+        let ended = home.run(&["--config", &path]);
+        ended.refused(&[&path]);
+        assert!(!ended.err.contains('\x1b'), "{ended:?}");
+    }
+    home.write("line.toml", "memory = true\n\n[limits]\nusers = = 3\n");
+    home.run(&["--config", "line.toml"]).refused(&["line.toml is not TOML: line 4: "]);
+    home.write("type.toml", "[limits]\nusers = 'many'\n");
+    home.run(&["--config", "type.toml"]).refused(&["type.toml: limits.users = \"many\": a number from 1 to "]);
+}
+
+#[test]
+fn set_wins_over_the_file_and_the_file_over_the_default() {
+    let home = Home::new();
+    let key = "limits.commands_per_second";
+    let path = home.write("a.toml", "[limits]\ncommands-per-second = 7\n[retention]\nage_days = 1.5\n");
+    assert_eq!(shown(&home, &[], key), "20");
+    assert_eq!(shown(&home, &["--config", &path], key), "7");
+    assert_eq!(shown(&home, &["--config", &path, "--set", &format!("{key}=0")], key), "0");
+    assert_eq!(shown(&home, &["--config", &path, "--set", &format!("{key}=0")], "retention.age_days"), "1.5");
+    let lists = ["--origin", "https://a.example", "--set", "admins=ann, bob", "--set", "server.hosts=[\"c.example\"]"];
+    assert_eq!(shown(&home, &lists, "admins"), r#"["ann", "bob"]"#);
+    assert_eq!(shown(&home, &lists, "server.origins"), r#"["https://a.example"]"#);
+    assert_eq!(shown(&home, &lists, "server.hosts"), r#"["c.example"]"#);
+}
+
+#[test]
+fn what_print_config_shows_is_taken_back_whole() {
+    let home = Home::new();
+    let mut arguments = vec!["--print-config".to_owned()];
+    for (key, _) in Config::keys() {
+        let value = match key {
+            "admins" | "server.hosts" => "ann,bob",
+            "server.origins" => "https://a.example,http://localhost:8080",
+            "data" => "/srv/täst \"x\"",
+            "memory" | "limits.loopback_exempt" => "false",
+            "durability" => "os",
+            "server.host" => "::1",
+            _ => "77",
+        };
+        arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
+    }
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let first = home.run(&arguments);
+    assert_eq!((first.code, first.err.as_str()), (Some(0), ""));
+    assert!(first.out.matches("77").count() > 30, "{}", first.out);
+    let path = home.write("printed.toml", &first.out);
+    let second = home.run(&["--config", &path, "--print-config"]);
+    assert_eq!(second.out, first.out);
+    // The defaults too.
+    let path = home.write("defaults.toml", home.run(&["--print-config"]).out);
+    assert_eq!(home.run(&["--config", &path, "--print-config"]).out, home.run(&["--print-config"]).out);
+}
+
+#[test]
+fn every_key_takes_the_value_that_is_shown_for_it() {
+    let home = Home::new();
+    let printed = home.run(&["--print-config"]).out;
+    let table: toml::Table = printed.parse().unwrap();
+    for (key, _) in Config::keys() {
+        let value = key.split('.').try_fold(&toml::Value::Table(table.clone()), |value, part| value.get(part)).cloned();
+        let value = value.unwrap_or_else(|| panic!("{key} in {printed}"));
+        let ended = home.run(&["--print-config", "--set", &format!("{key}={value}")]);
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{key}={value}");
+        assert_eq!(ended.out, printed, "{key}={value}");
+    }
+}
+
+#[tokio::test]
+async fn the_port_comes_from_the_flag_the_environment_the_file_or_the_default() {
+    let home = Home::new();
+    home.write("port.toml", "[server]\nport = 0\nhost = 'localhost'\n");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let in_file = || home.server(&["--memory", "--config", "port.toml"]);
+    // With the variable it would listen where somebody does already.
+    let ended = Ended::of(in_file().env("PORT", &port).output().unwrap());
+    ended.failed(1, &[&format!("cannot listen on localhost:{port}: "), "--port"]);
+    let mut command = in_file();
+    command.env("PORT", &port).env("TALK_PORT", "0");
+    assert_eq!(Durable::spawn(command).get("/healthz").await, (200, "ok\n".into()));
+    assert_eq!(Durable::spawn(in_file()).get("/healthz").await.0, 200);
+    let mut command = home.server(&["--memory", "--host", "::1", "--port=0"]);
+    command.env("TALK_PORT", &port);
+    assert!(Durable::spawn(command).at.is_ipv6());
+    let ended = home.server(&["--memory"]).env("PORT", "nonsense").output().unwrap();
+    Ended::of(ended).refused(&["PORT: server.port = \"nonsense\""]);
+}
+
+#[tokio::test]
+async fn a_limit_that_was_set_holds() {
+    let home = Home::new();
+    let server = home.start(&["--memory", "--set", "limits.message=5", "--set", "limits.http_body=100"]);
+    let mut ann = server.join("ann").await;
+    ann.say("12345").await;
+    assert_eq!(ann.hear().await, said("ann", "12345"));
+    ann.say("123456").await;
+    assert_eq!(ann.system().await, "cannot parse 'body' arg of message command");
+    assert_eq!(status(&server.auth(&format!("{{\"nickname\":\"{}\"}}", "x".repeat(100))).await), 413);
+}
+
+#[tokio::test]
+async fn the_rate_limit_can_be_switched_off() {
+    let home = Home::new();
+    let server = home.start(&["--memory", "--set", "limits.commands_per_second=0"]);
+    let mut ann = server.join("ann").await;
+    for n in 0..300 {
+        ann.say(&n.to_string()).await;
+    }
+    for n in 0..300 {
+        assert_eq!(ann.hear().await, said("ann", &n.to_string()));
+    }
+}
