@@ -8,7 +8,7 @@ use std::time::Duration;
 use talk::codec::rooms::{Plain, hear_plain};
 use talk::hub::{Batch, Encoding, End, Flushed, Heard, Hub, Lifetime, Offered, OpenError, Outbox, Seat, Sink};
 use talk::limits::Limits;
-use talk::message::{Closing, Command, Event, MessageId, Post, Refusal, RoomKey};
+use talk::message::{Closing, Command, Event, MessageId, Moderation, Post, Refusal, RoomKey};
 use talk::name::{Nickname, RoomName};
 use talk::secret::{Password, Secret};
 use tokio::time::Instant;
@@ -428,4 +428,56 @@ async fn an_administrators_name_goes_to_nobody_else() {
     let mut seat = hub.open(&token, sink, Lifetime::Kept, None).await.unwrap();
     let chief = Nickname::new("chief").unwrap();
     assert_eq!(seat.run(Command::Rename(chief)).await, Err(Refusal::Forbidden), "the right would stay behind");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rooms_of_guests_who_are_gone_make_room_where_rooms_are_scarce() {
+    let mut limits = Limits::default();
+    (limits.rooms, limits.duplicate_window) = (4, Duration::ZERO);
+    let hub = Hub::with_limits(&limits);
+    let (mut ann, _heard) = sit(&hub, "ann").await;
+    for n in 1..4 {
+        let (mut guest, mut heard) = hub.sit("guest").await.unwrap();
+        let name = format!("r{n}");
+        guest.run(Command::Create(room(&name))).await.unwrap();
+        guest.run(Command::Say { room: Some(room(&name)), body: "x".into(), id: None }).await.unwrap();
+        next_post(&mut heard).await;
+        guest.run(Command::Exit).await.unwrap();
+        drop(guest);
+        if n == 1 {
+            // Half of the rooms may stand as they are.
+            hub.tend().await.unwrap();
+            hub.tend().await.unwrap();
+        }
+    }
+    assert_eq!(ann.run(Command::Create(room("r1"))).await, Err(Refusal::RoomExists("r1".into())));
+    assert_eq!(ann.run(Command::Create(room("mine"))).await, Err(Refusal::Full));
+    hub.tend().await.unwrap();
+    hub.tend().await.unwrap();
+    ann.run(Command::Create(room("mine"))).await.unwrap();
+    assert_eq!(ann.run(Command::Enter(room("r1"))).await, Err(Refusal::NoRoom("r1".into())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_moderator_says_nothing_to_whoever_is_not_there() {
+    let hub = Hub::new();
+    let (mut ann, _heard) = hub.sit("ann").await.unwrap();
+    let (bob, mut of_bob) = hub.sit("bob").await.unwrap();
+    ann.run(Command::Create(room("den"))).await.unwrap();
+    for action in [Moderation::Mute, Moderation::Unmute, Moderation::Ban, Moderation::Unban, Moderation::Kick] {
+        let (user, reason) = ("bob".to_owned(), Some("buy this".into()));
+        ann.run(Command::Moderate { room: room("den"), action, user, seconds: None, reason }).await.unwrap();
+    }
+    bob.refuse(Refusal::InNoRoom, None);
+    assert!(matches!(of_bob.next().await, Some(Event::Refused { why: Refusal::InNoRoom, .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_while_a_program_keeps_its_seat() {
+    let hub = Hub::new();
+    let (mut ann, _heard) = sit(&hub, "ann").await;
+    ann.run(Command::History { room: None, after: None, before: None, limit: None }).await.unwrap();
+    hub.stop();
+    hub.drained().await;
+    drop(ann);
 }

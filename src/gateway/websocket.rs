@@ -156,6 +156,9 @@ impl Asked {
 
 /// Does what a session's frame asks for, but for what may have to wait.
 fn serve_frame(seat: &mut Seat, frame: Frame, mode: Mode, limits: &Limits, pulse: &mut Pulse) -> Option<Asked> {
+    if !frame.is_text() && !pulse.controls.allow(pulse.heard - pulse.started) {
+        return Some(Asked::End(Closing::TooFast, Refusal::TooFast));
+    }
     match frame {
         Frame::Text(text) => {
             if !pulse.allows(limits) {
@@ -329,6 +332,8 @@ fn encoding(mode: Mode) -> Encoding {
 /// not there.
 struct Pulse {
     rate: Rate,
+    /// Pings and pongs: whoever hears many direct messages answers many.
+    controls: Rate,
     started: Instant,
     heard: Instant,
     /// Silence after which it is asked; twice that much is the end. None at all switches it off.
@@ -351,7 +356,7 @@ impl Pulse {
     fn new(limits: &Limits) -> Self {
         let now = Instant::now();
         let (rate, wait) = (Rate::new(limits), limits.idle_timeout / 2);
-        Self { rate, started: now, heard: now, wait, asked: None, answers: false }
+        Self { rate, controls: rate.times(CONTROLS), started: now, heard: now, wait, asked: None, answers: false }
     }
 
     /// Notes that something was heard.
@@ -621,6 +626,8 @@ fn holds_close(mut frames: &[u8]) -> bool {
     false
 }
 
+/// Control frames for each command that a session may send.
+const CONTROLS: u32 = 50;
 /// Bytes that are read at once: a whole command of nearly everybody, and all that an idle connection holds.
 const READ_BUFFER: usize = 1024;
 /// Bytes of pongs that tungstenite may hold before it hands them over.

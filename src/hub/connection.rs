@@ -117,7 +117,7 @@ async fn end(hub: Arc<Inner>, mut ended: Ended) {
 }
 
 /// Runs to the end even when whoever waits for it does not; `None` only when there is no runtime any more.
-async fn ready_or_spawn<T: Send + 'static>(
+pub(super) async fn ready_or_spawn<T: Send + 'static>(
     tasks: &TaskTracker,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {

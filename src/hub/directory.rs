@@ -281,7 +281,7 @@ impl Directory {
             (false, true) if self.made.get(&user).is_some_and(|made| *made >= limits.rooms_per_user) => {
                 Err(Refusal::TooManyRooms(limits.rooms_per_user))
             }
-            (false, true) if self.named() >= limits.rooms => Err(Refusal::Full),
+            (false, true) if self.rooms.len() >= limits.rooms && self.named() >= limits.rooms => Err(Refusal::Full),
             _ => Ok(()),
         }
     }
@@ -372,6 +372,12 @@ impl Directory {
         room.sessions = room.sessions.saturating_sub(out);
         self.rest(&key);
         Some(told)
+    }
+
+    /// Whether a session of a user is in a room.
+    pub(super) fn is_in(&self, user: UserId, name: &RoomName) -> bool {
+        let places = self.users.get(&user).into_iter().flat_map(|present| &present.sessions);
+        places.into_iter().any(|place| lock(&place.rooms).iter().any(|(room, _)| room == name))
     }
 
     /// Everybody in a room.
@@ -493,6 +499,18 @@ impl Directory {
             }
         }
         idle
+    }
+
+    /// Idle rooms and who made them, when more than half of the rooms that there may be stand.
+    pub(super) fn crowded(&self, limits: &Limits) -> Vec<(RoomName, Option<UserId>)> {
+        if self.named() <= limits.rooms / 2 {
+            return Vec::new();
+        }
+        let idle = self.rooms.iter().filter_map(|(key, room)| match key {
+            RoomKey::Room(name) if room.is_idle() && name.as_str() != GLOBAL => Some((name.clone(), room.rules.maker)),
+            _ => None,
+        });
+        idle.collect()
     }
 
     /// Lets rooms vanish of which nothing is kept any more, unless somebody came since they were [`idle`](Self::idle).

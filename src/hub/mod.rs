@@ -52,11 +52,15 @@ mod turn;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use thiserror::Error;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
@@ -105,12 +109,18 @@ struct Inner {
     /// gets the name that was left is not here before everybody was told.
     renaming: tokio::sync::RwLock<()>,
     /// Held while rules are kept, so that what is kept last is what they are.
-    keeping: tokio::sync::Mutex<()>,
+    keeping: [tokio::sync::Mutex<()>; KEEPERS],
     /// Held while ended guests are forgotten.
     tending: tokio::sync::Mutex<()>,
     /// Connections that ended while the store took nothing: as many as it counts too many.
     untold: Mutex<Vec<Ended>>,
     tasks: TaskTracker,
+    /// Fires when nothing more is to be read for anybody.
+    stopping: CancellationToken,
+    /// Bytes that all rooms remember of what was said last.
+    recent: Arc<AtomicUsize>,
+    /// One search at a time: each reads much.
+    searching: Semaphore,
 }
 
 /// How long a user outlives the last session.
@@ -205,6 +215,11 @@ impl Builder {
     /// What befalls the stores.
     pub async fn build(self) -> Result<Hub, StoreError> {
         let hub = self.empty();
+        for name in &hub.inner.admins {
+            if hub.inner.accounts.by_nickname(name, hub.inner.now()).await?.is_none_or(|user| !user.account) {
+                warn!(%name, "an administrator has no account yet: whoever makes it first has the right");
+            }
+        }
         let (rules, history) = (hub.inner.rules.rooms().await?, hub.inner.history.rooms().await?);
         let mut rules: std::collections::HashMap<_, _> = rules.into_iter().collect();
         let rooms: Vec<_> = history
@@ -238,10 +253,13 @@ impl Builder {
             directory: Mutex::default(),
             flying: Arc::default(),
             renaming: tokio::sync::RwLock::default(),
-            keeping: tokio::sync::Mutex::default(),
+            keeping: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             tending: tokio::sync::Mutex::default(),
             untold: Mutex::default(),
             tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            recent: Arc::default(),
+            searching: Semaphore::new(1),
             limits: Arc::new(limits),
         };
         Hub { inner: Arc::new(inner) }
@@ -403,7 +421,8 @@ impl Hub {
         gauges
     }
 
-    /// One pass of housekeeping: what ended guests leave behind is forgotten, what is too old or too much is cut. To be
+    /// One pass of housekeeping: what ended guests leave behind is forgotten, what is too old or too much is cut; and when
+    /// more than half of [`Limits::rooms`] stand, empty rooms go whose maker is gone, with what was said there. To be
     /// called now and then, every half minute for example.
     ///
     /// # Errors
@@ -419,6 +438,7 @@ impl Hub {
                 self.inner.lock().cut();
             }
         }
+        self.inner.forget_abandoned().await?;
         self.inner.forget_empty().await
     }
 
@@ -432,6 +452,7 @@ impl Hub {
             }
             outbox.close(Closing::Stopping);
         }
+        self.inner.stopping.cancel();
         self.inner.tasks.close();
     }
 
@@ -458,7 +479,7 @@ impl Hub {
         let user = connection.user().clone();
         let unavailable = |_: StoreError| OpenError::Unavailable;
         let rules = {
-            let _kept = inner.keeping.lock().await;
+            let _kept = inner.keeping(&user.id).await;
             inner.rules.user(user.id).await.map_err(unavailable)?
         };
         // Whether anything is on its way to the user is looked at first, for then the head may be another in a moment.
@@ -512,6 +533,7 @@ impl Inner {
     /// Starts a room's task, which ends when its inbox is closed.
     fn start(self: &Arc<Self>, start: Start) {
         let hub: Weak<Self> = Arc::downgrade(self);
+        let recent = self.recent.clone();
         let keeper = Keeper::new(start.key.clone(), self.history.clone(), self.flying.clone());
         self.tasks.spawn(async move {
             let Start { key, inbox, after, ended, directs } = start;
@@ -521,7 +543,7 @@ impl Inner {
             }
             let guard = ended.clone().drop_guard();
             let head = keeper.head().await.ok();
-            let empty = Turns::new(hub.clone(), keeper, head, inbox, directs).run().await;
+            let empty = Turns::new(hub.clone(), keeper, head, inbox, directs, recent).run().await;
             drop(guard);
             if let Some(hub) = hub.upgrade() {
                 hub.lock().ended(&key, &ended, empty);
@@ -557,16 +579,23 @@ impl Inner {
         connection::soon(&self.tasks, forget);
     }
 
+    /// The turn to keep what belongs to a room or to a user.
+    async fn keeping(&self, whose: &impl Hash) -> tokio::sync::MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        whose.hash(&mut hasher);
+        self.keeping[(hasher.finish() % KEEPERS as u64) as usize].lock().await
+    }
+
     /// Keeps a room's rules as they are now.
     async fn keep_room(&self, name: &RoomName) -> Result<(), StoreError> {
-        let _turn = self.keeping.lock().await;
+        let _turn = self.keeping(name).await;
         let rules = self.lock().room_rules(name).cloned().unwrap_or_default();
         self.rules.keep_room(name, &rules).await
     }
 
     /// Keeps what a user keeps, as it is now; `last` is what it was when the last session ended.
     async fn keep_user(&self, user: UserId, last: Option<UserRules>) -> Result<(), StoreError> {
-        let _turn = self.keeping.lock().await;
+        let _turn = self.keeping(&user).await;
         let delivered = last.as_ref().map_or(0, |last| last.delivered);
         let rules = {
             let mut directory = self.lock();
@@ -580,6 +609,19 @@ impl Inner {
     }
 
     /// Lets rooms vanish that nobody is in and of which nothing is left.
+    /// Where rooms are getting scarce, forgets what was said in those that nobody is in and whose maker is gone.
+    async fn forget_abandoned(&self) -> Result<(), StoreError> {
+        let crowded = self.lock().crowded(&self.limits);
+        let nothing = Retention { count: Some(0), ..Retention::default() };
+        for (name, maker) in crowded {
+            let Some(maker) = maker else { continue };
+            if self.accounts.by_id(maker, self.now()).await?.is_none() {
+                self.history.retain(Some(&RoomKey::Room(name)), &nothing, turn::now()).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn forget_empty(self: &Arc<Self>) -> Result<(), StoreError> {
         let idle = self.lock().idle();
         if !idle.is_empty() {
@@ -622,7 +664,9 @@ impl Inner {
                 if let Some(ended) = ended {
                     ended.cancelled().await;
                 }
-                self.history.forget_direct(*user).await?;
+                if self.history.head(&RoomKey::Direct(*user)).await?.seq > 0 {
+                    self.history.forget_direct(*user).await?;
+                }
             }
             self.rules.forget_users(&ended).await?;
             if self.accounts.forget(&ended, self.now()).await? == 0 {
@@ -637,6 +681,9 @@ impl Drop for Inner {
         self.lock().shut_down();
     }
 }
+
+/// Rules that are kept at the same time.
+const KEEPERS: usize = 64;
 
 fn refusal(error: StoreError, name: &Nickname) -> Refusal {
     match error {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connection::ready_or_spawn;
 use super::{Inner, Seat, refusal};
 use crate::message::{Closing, Event, Moderation, Refusal, SignIn, Timestamp, UserId};
 use crate::name::{Nickname, RoomName};
@@ -92,7 +93,8 @@ impl Seat {
         let why = notice(what, room, seconds.filter(|_| action != Moderation::Kick), reason);
         if out {
             hub.expel(user, room, &why).await;
-        } else {
+        } else if hub.lock().is_in(user, room) {
+            // Nobody else hears of it: a moderator's words are not for those who never came.
             hub.tell(&[(user, Event::System(why))]);
         }
         Ok(())
@@ -157,7 +159,14 @@ impl Seat {
 
 impl Inner {
     /// Ends a sign-in and its connections; tells whether there was one.
-    pub(super) async fn revoke(&self, user: UserId, session: store::SessionId) -> Result<bool, Refusal> {
+    pub(super) async fn revoke(self: &Arc<Self>, user: UserId, session: store::SessionId) -> Result<bool, Refusal> {
+        let hub = self.clone();
+        // Whoever asked may be gone before the store answers; the connections are closed all the same.
+        let revoked = ready_or_spawn(&self.tasks, async move { hub.revoke_now(user, session).await }).await;
+        revoked.unwrap_or(Err(Refusal::Unavailable))
+    }
+
+    async fn revoke_now(&self, user: UserId, session: store::SessionId) -> Result<bool, Refusal> {
         let was = self.accounts.revoke(user, session, self.now()).await.map_err(|_| Refusal::Unavailable)?;
         let outboxes = self.lock().signed_in(user, session);
         for outbox in outboxes {

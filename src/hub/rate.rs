@@ -20,6 +20,13 @@ impl Rate {
         Self { per_second: limits.commands_per_second, burst: limits.commands_burst.max(1), full_at: Duration::ZERO }
     }
 
+    /// So many times as much, on average and at once.
+    #[must_use]
+    pub fn times(mut self, factor: u32) -> Self {
+        (self.per_second, self.burst) = (self.per_second.saturating_mul(factor), self.burst.saturating_mul(factor));
+        self
+    }
+
     /// Whether one more may pass at `now`, which is a time since any fixed moment and does not run backwards.
     pub fn allow(&mut self, now: Duration) -> bool {
         if self.per_second == 0 {

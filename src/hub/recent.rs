@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::message::Post;
 
@@ -10,22 +11,44 @@ use crate::message::Post;
 pub(super) struct Recent {
     posts: VecDeque<Arc<Post>>,
     bytes: usize,
+    /// What all rooms remember together.
+    total: Arc<AtomicUsize>,
 }
 
 impl Recent {
+    /// Nothing yet, of what all rooms together count in `total`.
+    pub(super) fn within(total: Arc<AtomicUsize>) -> Self {
+        Self { posts: VecDeque::new(), bytes: 0, total }
+    }
+
     pub(super) fn push(&mut self, post: Arc<Post>) {
         self.bytes += size(&post);
+        let total = self.total.fetch_add(size(&post), Ordering::Relaxed) + size(&post);
         self.posts.push_back(post);
-        while self.posts.len() > MOST || self.bytes > MOST_BYTES {
+        let mut over = total.saturating_sub(MOST_TOTAL);
+        while self.posts.len() > MOST || self.bytes > MOST_BYTES || over > 0 {
             let Some(oldest) = self.posts.pop_front() else { return };
             self.bytes -= size(&oldest);
+            self.total.fetch_sub(size(&oldest), Ordering::Relaxed);
+            over = over.saturating_sub(size(&oldest));
         }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.posts = VecDeque::new();
+        self.total.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
     }
 
     /// Everything behind `seq` in a room whose last message is `last`; `None` when that is more than is known here.
     pub(super) fn after(&self, seq: u64, last: u64) -> Option<impl Iterator<Item = &Arc<Post>>> {
         let known = seq >= last || self.posts.front().is_some_and(|oldest| oldest.record.prev <= seq);
         known.then(|| self.posts.iter().skip(self.posts.partition_point(|post| post.record.seq <= seq)))
+    }
+}
+
+impl Drop for Recent {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -37,6 +60,8 @@ fn size(post: &Post) -> usize {
 const MOST: usize = 256;
 /// Bytes of them: a quarter of what may wait for a member.
 const MOST_BYTES: usize = 256 * 1024;
+/// Bytes of all rooms together; beyond, each new message costs its room the oldest.
+const MOST_TOTAL: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -74,6 +99,19 @@ mod tests {
         assert_eq!(seqs(&recent, 298, 300), Some(vec![299, 300]));
         assert_eq!(seqs(&recent, 44, 300).map(|all| all.len()), Some(256));
         assert_eq!(seqs(&recent, 43, 300), None);
+    }
+
+    #[test]
+    fn all_rooms_together_are_bounded() {
+        let total = Arc::new(AtomicUsize::new(MOST_TOTAL - 2000));
+        let mut recent = Recent::within(total.clone());
+        for seq in 1..=10 {
+            recent.push(post(seq, 500));
+            assert!(total.load(Ordering::Relaxed) <= MOST_TOTAL);
+        }
+        assert!((1..4).contains(&recent.posts.len()), "{}", recent.posts.len());
+        drop(recent);
+        assert_eq!(total.load(Ordering::Relaxed), MOST_TOTAL - 2000);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::inbox::{Inbox, Input, Joined, Resume, SessionId};
 use super::outbox::Outbox;
 use super::pace::Pace;
 use crate::message::{Event, Post, Record, Refusal, RoomKey, UserId};
-use crate::store::{HistoryStore, MAX_PAGE, Page, StoreError};
+use crate::store::{HistoryStore, Page, StoreError};
 
 /// Reads the history for one session, one thing after the other. Dropping it stops it.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ impl Replay {
         let stopped = CancellationToken::new();
         let stop = stopped.clone().drop_guard();
         let reader = Reader { hub: Arc::downgrade(hub), history: hub.history.clone(), user, outbox, pace };
+        let stopping = hub.stopping.clone();
         hub.tasks.spawn(async move {
             let work = async {
                 while let Some(job) = waiting.recv().await {
@@ -54,7 +55,7 @@ impl Replay {
                     }
                 }
             };
-            stopped.run_until_cancelled(work).await;
+            stopping.run_until_cancelled(stopped.run_until_cancelled(work)).await;
         });
         Self { jobs, _stop: stop }
     }
@@ -98,8 +99,12 @@ impl Reader {
         let (wanted, blocked) = (text.to_lowercase(), self.blocked());
         let fits = |record: &&Record| !blocked.contains(&record.user) && record.body.to_lowercase().contains(&wanted);
         let (mut found, mut bytes, mut scanned, mut before) = (Vec::new(), 0, 0, before);
+        let Some(hub) = self.hub.upgrade() else { return Ok(()) };
+        let turn = hub.searching.acquire().await;
         let before = loop {
-            let records = self.history.page(&room, &Page { after: None, before, limit: MAX_PAGE }).await?;
+            // The others have their turns too.
+            tokio::task::yield_now().await;
+            let records = self.history.page(&room, &Page { after: None, before, limit: SEARCHED_AT_ONCE }).await?;
             let Some(oldest) = records.first().map(|record| record.seq) else { break None };
             let mut full = None;
             for record in records.iter().rev().filter(fits) {
@@ -110,13 +115,14 @@ impl Reader {
                     break;
                 }
             }
-            scanned += records.len();
+            scanned += records.iter().map(|record| record.body.len() + RECORD_BYTES).sum::<usize>();
             match full {
                 Some(seq) => break Some(seq),
                 None if scanned >= MOST_SCANNED => break Some(oldest),
                 None => before = Some(oldest),
             }
         };
+        drop(turn);
         let found = Event::Found { room, text: text.into(), epoch, records: found.into(), before };
         self.say(vec![found]).await;
         Ok(())
@@ -249,6 +255,9 @@ const HELD_BYTES: usize = 256 * 1024;
 /// Events and bytes that a session is told at once: well within what may wait for it.
 const PIECE: usize = 64;
 const PIECE_BYTES: usize = 128 * 1024;
-/// Records that one search looks at, and bytes that it finds at most.
-const MOST_SCANNED: usize = 20_000;
+/// Records that a search looks at in one piece, bytes that it looks at in all, counting so many for each record beside
+/// its text, and bytes that it finds at most.
+const SEARCHED_AT_ONCE: usize = 100;
+const MOST_SCANNED: usize = 8 << 20;
+const RECORD_BYTES: usize = 256;
 const FOUND_BYTES: usize = 256 * 1024;

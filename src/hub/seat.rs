@@ -364,6 +364,9 @@ impl Seat {
         let inbox = match &room {
             RoomKey::Room(name) => self.inbox(Some(name))?,
             RoomKey::Direct(user) if *user == self.user() => {
+                if self.hub().lock().user_rules(*user).is_some_and(|rules| seq <= rules.delivered) {
+                    return Ok(());
+                }
                 let head = self.hub().history.head(&room).await.map_err(|_| Refusal::Unavailable)?;
                 let mut directory = self.hub().lock();
                 let delivered = seq.min(head.seq);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -48,6 +49,8 @@ pub(super) struct Turns {
     /// What single sessions hear behind the batch.
     told: Vec<(Arc<Outbox>, Event)>,
     recent: Recent,
+    /// Everybody's names, since somebody asked and until they change.
+    names: Option<Arc<str>>,
     receipts: Receipts,
     directs: Arc<Mutex<DirectReceipts>>,
     directs_due: Option<Instant>,
@@ -100,6 +103,7 @@ impl Turns {
         head: Option<Position>,
         inbox: Arc<Inbox>,
         directs: Arc<Mutex<DirectReceipts>>,
+        recent: Arc<AtomicUsize>,
     ) -> Self {
         let adrift = head.is_none();
         let head = head.unwrap_or_else(|| Position { epoch: Epoch::random(), seq: 0 });
@@ -120,7 +124,8 @@ impl Turns {
             urgent: false,
             until: None,
             told: Vec::new(),
-            recent: Recent::default(),
+            recent: Recent::within(recent),
+            names: None,
             receipts: Receipts::default(),
             directs,
             directs_due: None,
@@ -238,8 +243,11 @@ impl Turns {
                     }
                 }
                 // Whoever comes back hears what is kept, and of the gap.
-                Input::Cut => self.recent = Recent::default(),
-                Input::Who(reply) => self.told.push((reply, Event::System(self.state.names().into()))),
+                Input::Cut => self.recent.clear(),
+                Input::Who(reply) => {
+                    let names = self.names.get_or_insert_with(|| self.state.names().into());
+                    self.told.push((reply, Event::System(names.clone())));
+                }
             }
             if self.open.len() >= BATCH_EVENTS || self.size >= BATCH_BYTES {
                 self.commit().await;
@@ -260,6 +268,7 @@ impl Turns {
             self.find_end().await;
         }
         let lane = self.lane(outbox.encoding());
+        self.names = None;
         let first = self.state.join(user, name.clone());
         if let Some(room) = self.room() {
             let event = Event::Joined { room, user: name };
@@ -287,10 +296,16 @@ impl Turns {
         if self.adrift
             && let Ok(head) = self.keeper.head().await
         {
-            self.state.rewind(head);
+            self.rewind(head);
             self.adrift = false;
         }
         !self.adrift
+    }
+
+    /// Takes the history's word for where the room ends. What was said last may not be what is remembered.
+    fn rewind(&mut self, head: Position) {
+        self.state.rewind(head);
+        self.recent.clear();
     }
 
     /// Brings a member up to date, if little enough is missing. Nothing is open but what is not for this member.
@@ -356,6 +371,7 @@ impl Turns {
 
     fn leave(&mut self, session: SessionId) {
         let Some(place) = self.places.remove(&session) else { return };
+        self.names = None;
         let member = self.members.swap_remove(place);
         if let Some(moved) = self.members.get(place) {
             self.places.insert(moved.session, place);
@@ -379,6 +395,7 @@ impl Turns {
     }
 
     async fn rename(&mut self, user: UserId, new: &Nickname) {
+        self.names = None;
         let Some(old) = self.state.rename(user, new.clone()) else { return };
         let Some(room) = self.room() else { return };
         let event = Event::Renamed { room, old, new: new.clone() };
@@ -463,7 +480,7 @@ impl Turns {
                     warn!(room = %self.state.key(), %why, "what was said could not be kept");
                     self.adrift = head.is_none();
                     if let Some(head) = head {
-                        self.state.rewind(head);
+                        self.rewind(head);
                     }
                     self.take_back(unkept);
                 }
