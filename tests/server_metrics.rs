@@ -250,6 +250,9 @@ async fn foreign_hosts_and_pages_are_refused() {
             assert_eq!(ask(path, headers).await, 400, "{path} {headers}");
         }
     }
+    // Who may be in the right is told what to do.
+    let refused = exchange(server.port, "GET /ws HTTP/1.1\r\nhost: other.example\r\nconnection: close\r\n\r\n").await;
+    assert!(refused.contains("--allow-host"), "{refused}");
     let site = "host: localhost\r\nsec-fetch-site: cross-site\r\n";
     assert_eq!(ask("/metrics", site).await, 403);
     // A page that may use the rooms is no operator.
