@@ -6,6 +6,7 @@
 mod frames;
 pub mod http;
 mod request;
+mod tries;
 mod websocket;
 
 use std::future::Future;
