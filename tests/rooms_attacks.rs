@@ -12,9 +12,9 @@ use slow_accounts::SlowAccounts;
 use talk::codec::rooms::Plain;
 use talk::hub::{Batch, Encoding, End, Heard, Hub, Lifetime, Offered, OpenError, Outbox, Seat, Sink};
 use talk::limits::Limits;
-use talk::message::{Command, Event, MessageId, Moderation, RoomKey, Timestamp};
+use talk::message::{Command, Event, MessageId, Moderation, Refusal, RoomKey, Timestamp};
 use talk::name::{Nickname, RoomName};
-use talk::secret::Password;
+use talk::secret::{Password, Secret};
 use talk::store::{AccountStore, HistoryStore, MemoryHistory, Page};
 
 fn room(n: &str) -> RoomName {
@@ -63,13 +63,24 @@ impl Sink for Into {
     }
 }
 
-async fn piped(hub: &Hub, name: &str, limits: &Limits, bytes: usize) -> (Seat, Arc<Pipe>, Arc<Outbox>) {
-    let pipe = Arc::new(Pipe::default());
-    pipe.room.store(bytes, Ordering::SeqCst);
-    let outbox: Arc<Outbox> = Arc::new(Outbox::new(Into(pipe.clone()), limits));
+async fn piped(hub: &Hub, name: &str, from: Option<&str>) -> (Seat, Arc<Pipe>, Arc<Outbox>) {
     let token = hub.sign_up(&nick(name)).await.unwrap();
-    let seat = hub.open(&token, outbox.clone(), Lifetime::Kept, None).await.unwrap();
+    signed_in(hub, &token, from).await
+}
+
+async fn signed_in(hub: &Hub, token: &Secret, from: Option<&str>) -> (Seat, Arc<Pipe>, Arc<Outbox>) {
+    let pipe = Arc::new(Pipe::default());
+    pipe.room.store(usize::MAX / 2, Ordering::SeqCst);
+    let outbox: Arc<Outbox> = Arc::new(Outbox::new(Into(pipe.clone()), hub.limits()));
+    let from = from.map(|from| from.parse().unwrap());
+    let seat = hub.open(token, outbox.clone(), Lifetime::Kept, from).await.unwrap();
     (seat, pipe, outbox)
+}
+
+impl Pipe {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.text.lock().unwrap()).into_owned()
+    }
 }
 
 async fn settle() {
@@ -85,7 +96,7 @@ async fn nobody_reads_after_a_ban_what_was_asked_for_before() {
     ann.run(Command::Create(room("den"))).await.unwrap();
     ann.run(say("den", "before", "1")).await.unwrap();
     accepted(&mut heard, "1").await;
-    let (mut eve, pipe, outbox) = piped(&hub, "eve", hub.limits(), usize::MAX / 2).await;
+    let (mut eve, pipe, outbox) = piped(&hub, "eve", None).await;
     eve.run(Command::Enter(room("den"))).await.unwrap();
     // Reads no more; then asks, and asks again.
     pipe.room.store(0, Ordering::SeqCst);
@@ -111,7 +122,7 @@ async fn nobody_reads_after_a_ban_what_was_asked_for_before() {
         outbox.flush();
         settle().await;
     }
-    let text = String::from_utf8_lossy(&pipe.text.lock().unwrap()).into_owned();
+    let text = pipe.text();
     assert!(text.contains("were banned"), "{text}");
     assert!(!text.contains("not for eve"), "{text}");
 }
@@ -120,7 +131,7 @@ async fn nobody_reads_after_a_ban_what_was_asked_for_before() {
 async fn visits_cost_a_bystander_few_writes() {
     let hub = Hub::new();
     let (_bob, pipe, _o) = {
-        let (mut s, p, o) = piped(&hub, "bob", hub.limits(), usize::MAX / 2).await;
+        let (mut s, p, o) = piped(&hub, "bob", None).await;
         s.run(Command::Enter(RoomName::global())).await.unwrap();
         (s, p, o)
     };
@@ -209,14 +220,8 @@ async fn a_revoke_and_a_logout_run_to_their_end_without_whoever_asked() {
     for by_command in [true, false] {
         let mine = hub.sign_in(&name, &password).await.unwrap();
         let stolen = hub.sign_in(&name, &password).await.unwrap();
-        let (pipe, thief) = (Arc::new(Pipe::default()), Arc::new(Pipe::default()));
-        let open = async |token, pipe: &Arc<Pipe>| {
-            pipe.room.store(usize::MAX / 2, Ordering::SeqCst);
-            let outbox: Arc<Outbox> = Arc::new(Outbox::new(Into(pipe.clone()), hub.limits()));
-            (hub.open(token, outbox.clone(), Lifetime::Kept, None).await.unwrap(), outbox)
-        };
-        let (mut bob, _outbox) = open(&mine, &pipe).await;
-        let (_seat, outbox) = open(&stolen, &thief).await;
+        let (mut bob, ..) = signed_in(&hub, &mine, None).await;
+        let (seat, _, outbox) = signed_in(&hub, &stolen, None).await;
         let sessions = accounts.by_nickname(&name, Timestamp::default()).await.unwrap().unwrap();
         let sessions = accounts.sessions(sessions.id, Timestamp::default()).await.unwrap();
         // The oldest come first.
@@ -239,7 +244,83 @@ async fn a_revoke_and_a_logout_run_to_their_end_without_whoever_asked() {
         assert_eq!(outbox.end(), Some(End::Closing), "by command: {by_command}");
         assert!(!hub.knows(&stolen).await);
         bob.run(Command::ListRooms).await.unwrap();
-        drop((bob, _seat));
+        drop((bob, seat));
         settle().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bans_and_mutes_hold_for_a_guest_who_comes_anew_from_there() {
+    let hub = Hub::new();
+    let (mut ann, ..) = piped(&hub, "ann", Some("2001:db8::1")).await;
+    ann.run(Command::Create(room("den"))).await.unwrap();
+    let (mut eve, ..) = piped(&hub, "eve", Some("2001:db8::2")).await;
+    let (mut bob, heard, outbox) = piped(&hub, "bob", Some("2001:db8:0:1::1")).await;
+    let moderate = |action, user: &str| {
+        let (room, user) = (room("den"), user.to_owned());
+        Command::Moderate { room, action, user, seconds: None, reason: None }
+    };
+    for seat in [&mut eve, &mut bob] {
+        seat.run(Command::Enter(room("den"))).await.unwrap();
+    }
+    ann.run(moderate(Moderation::Mute, "eve")).await.unwrap();
+    let muted = Err(Refusal::Muted("den".into()));
+    assert_eq!(eve.run(say("den", "spam", "1")).await, muted);
+    eve.run(Command::Exit).await.unwrap();
+    let (mut anew, ..) = piped(&hub, "anew", Some("2001:db8::3")).await;
+    anew.run(Command::Enter(room("den"))).await.unwrap();
+    assert_eq!(anew.run(say("den", "spam", "1")).await, muted);
+    anew.run(Command::Typing(room("den"))).await.unwrap();
+    // Who comes from elsewhere speaks, and so does whoever made the room; accounts come under their own names.
+    bob.run(say("den", "hello", "1")).await.unwrap();
+    ann.run(say("den", "from there, too", "1")).await.unwrap();
+    let token = hub.sign_in(&nick("carl"), &Password::new("correct horse").unwrap()).await.unwrap();
+    let (mut carl, ..) = signed_in(&hub, &token, Some("2001:db8::4")).await;
+    carl.run(Command::Enter(room("den"))).await.unwrap();
+    carl.run(say("den", "an account", "1")).await.unwrap();
+    settle().await;
+    outbox.flush();
+    let text = heard.text();
+    assert!(text.contains("from there, too") && text.contains("an account") && !text.contains("spam"), "{text}");
+
+    ann.run(moderate(Moderation::Unmute, "eve")).await.unwrap();
+    anew.run(say("den", "no spam", "2")).await.unwrap();
+    ann.run(moderate(Moderation::Ban, "anew")).await.unwrap();
+    let (mut third, ..) = piped(&hub, "third", Some("2001:db8::ffff:5")).await;
+    assert_eq!(third.run(Command::Enter(room("den"))).await, Err(Refusal::Banned("den".into())));
+    // All whom a proxy lets in come from one address.
+    for (name, from) in [("p1", "127.0.0.1"), ("p2", "::1")] {
+        let (mut guest, ..) = piped(&hub, name, Some(from)).await;
+        guest.run(Command::Enter(room("den"))).await.unwrap();
+        ann.run(moderate(Moderation::Mute, name)).await.unwrap();
+        assert_eq!(guest.run(say("den", "spam", "1")).await, muted);
+        let (mut other, ..) = piped(&hub, &format!("{name}-too"), Some(from)).await;
+        other.run(Command::Enter(room("den"))).await.unwrap();
+        other.run(say("den", "hello", "1")).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_hears_that_a_muted_user_types() {
+    let hub = Hub::new();
+    let (mut ann, mut heard) = hub.sit("ann").await.unwrap();
+    let (mut eve, _eve) = hub.sit("eve").await.unwrap();
+    ann.run(Command::Create(room("den"))).await.unwrap();
+    eve.run(Command::Enter(room("den"))).await.unwrap();
+    for (action, expected) in [(Moderation::Mute, 0), (Moderation::Unmute, 1)] {
+        let (den, user) = (room("den"), "eve".to_owned());
+        ann.run(Command::Moderate { room: den, action, user, seconds: None, reason: None }).await.unwrap();
+        eve.run(Command::Typing(room("den"))).await.unwrap();
+        ann.run(say("den", "x", &format!("{expected}"))).await.unwrap();
+        let mut typed = 0;
+        loop {
+            match heard.next().await.unwrap() {
+                Event::Typing { .. } => typed += 1,
+                Event::Accepted { id, .. } if id.as_str() == format!("{expected}") => break,
+                _ => {}
+            }
+        }
+        assert_eq!(typed, expected, "{action:?}");
+    }
+    assert_eq!(eve.run(Command::Typing(room("nowhere"))).await, Err(Refusal::NotInRoom("nowhere".into())));
 }

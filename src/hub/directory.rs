@@ -258,7 +258,10 @@ impl Directory {
 
     /// Whether a user may not speak in a room.
     pub(super) fn is_muted(&self, user: UserId, room: &RoomName, now: Timestamp) -> bool {
-        self.room_rules(room).is_some_and(|rules| rules.muted(user, now))
+        let Some(rules) = self.room_rules(room).filter(|rules| rules.maker != Some(user)) else { return false };
+        let present = self.users.get(&user).filter(|present| !present.account);
+        let mut from = present.into_iter().flat_map(|present| &present.sessions).filter_map(|place| place.from);
+        rules.muted(user, None, now) || from.any(|from| rules.muted(user, Some(from), now))
     }
 
     /// The rooms that somebody is in, sorted, one to a line.

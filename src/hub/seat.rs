@@ -104,6 +104,10 @@ impl Seat {
             Command::Rename(new) => self.rename(&new).await,
             Command::Typing(room) => {
                 let (session, user) = (self.session, self.user());
+                // What nobody will hear need not be announced.
+                if self.is_muted(&room, &*self.inbox(Some(&room))?) {
+                    return Ok(());
+                }
                 self.put(Some(&room), Input::Typing { session, user }).await
             }
             Command::ListUsers(room) => {
@@ -213,12 +217,16 @@ impl Seat {
             }
         };
         let user = self.user();
-        if inbox.guarded.load(Ordering::Relaxed) && self.hub().lock().is_muted(user, &name, self.hub().now()) {
+        if self.is_muted(&name, &inbox) {
             return Err(Refusal::Muted(name.to_string()));
         }
         let (session, reply) = (Some(self.session), self.outbox.clone());
         let said = Said { user, session, name: None, to: None, most: u64::MAX, body, id, reply, echo: false };
         Ok((name, inbox, said))
+    }
+
+    fn is_muted(&self, room: &RoomName, inbox: &Inbox) -> bool {
+        inbox.guarded.load(Ordering::Relaxed) && self.hub().lock().is_muted(self.user(), room, self.hub().now())
     }
 
     async fn direct(&self, to: &str, body: Arc<str>, id: Option<MessageId>) -> Result<(), Refusal> {
