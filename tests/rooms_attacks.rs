@@ -4,18 +4,23 @@
 #[path = "common/slow_accounts.rs"]
 mod slow_accounts;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use slow_accounts::SlowAccounts;
 use talk::codec::rooms::Plain;
 use talk::hub::{Batch, Encoding, End, Heard, Hub, Lifetime, Offered, OpenError, Outbox, Seat, Sink};
 use talk::limits::Limits;
-use talk::message::{Command, Event, MessageId, Moderation, Refusal, RoomKey, Timestamp};
+use talk::message::{Command, Event, MessageId, Moderation, Refusal, RoomKey, Timestamp, UserId};
 use talk::name::{Nickname, RoomName};
 use talk::secret::{Password, Secret};
-use talk::store::{AccountStore, HistoryStore, MemoryHistory, Page};
+use talk::store::{
+    AccountStore, HistoryStore, MemoryHistory, MemoryRules, Page, RoomRules, RuleStore, StoreError, UserRules,
+};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 fn room(n: &str) -> RoomName {
     RoomName::new(n).unwrap()
@@ -323,4 +328,183 @@ async fn nobody_hears_that_a_muted_user_types() {
         assert_eq!(typed, expected, "{action:?}");
     }
     assert_eq!(eve.run(Command::Typing(room("nowhere"))).await, Err(Refusal::NotInRoom("nowhere".into())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_stranger_does_not_fill_what_waits_for_somebody() {
+    let mut limits = Limits::default();
+    limits.offline_messages = 40;
+    let history = Arc::new(MemoryHistory::new(&limits));
+    let hub = Hub::builder().limits(limits).history(history).build().await.unwrap();
+    let token = hub.sign_in(&nick("bob"), &Password::new("correct horse").unwrap()).await.unwrap();
+    let direct = |body: &str, id: &str| Command::Direct {
+        to: "bob".into(),
+        body: body.into(),
+        id: Some(MessageId::new(id).unwrap()),
+    };
+    let tell = async |seat: &mut Seat, heard: &mut Heard, id: &str| {
+        seat.run(direct("x", id)).await.unwrap();
+        loop {
+            match heard.next().await.unwrap() {
+                Event::Accepted { .. } => return true,
+                Event::Refused { why, .. } => {
+                    assert_eq!(why, Refusal::Full);
+                    return false;
+                }
+                _ => {}
+            }
+        }
+    };
+    // Of those whom bob was told of, none counts.
+    for round in 0..2 {
+        let (mut eve, mut of_eve) = hub.sit("eve").await.unwrap();
+        let mut accepted = 0;
+        for n in 0..20 {
+            accepted += usize::from(tell(&mut eve, &mut of_eve, &format!("{n}")).await);
+        }
+        assert_eq!(accepted, 10, "round {round}");
+        let mut others = 0;
+        for name in ["o1", "o2", "o3", "o4"] {
+            let (mut other, mut of_other) = hub.sit(name).await.unwrap();
+            for n in 0..10 {
+                others += usize::from(tell(&mut other, &mut of_other, &format!("{n}")).await);
+            }
+        }
+        assert_eq!(others, 30, "round {round}: all the rest");
+        assert!(!tell(&mut eve, &mut of_eve, "last").await);
+        let (mut bob, pipe, _) = signed_in(&hub, &token, None).await;
+        settle().await;
+        assert_eq!(pipe.text().matches(r#""body":"x""#).count(), 40, "round {round}");
+        let seq = 40 * (round + 1);
+        bob.run(Command::Received { room: RoomKey::Direct(bob.user()), seq }).await.unwrap();
+        settle().await;
+        drop((bob, eve));
+        settle().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_hears_of_a_room_before_its_rules_are_kept() {
+    let rules = Arc::new(SlowRules::default());
+    let hub = Hub::builder().rules(rules.clone()).build().await.unwrap();
+    let (mut ann, mut heard) = hub.sit("ann").await.unwrap();
+    let (mut bob, mut of_bob) = hub.sit("bob").await.unwrap();
+    let making = async {
+        ann.run(Command::Create(room("den"))).await.unwrap();
+    };
+    let waiting = async {
+        rules.asked.notified().await;
+        settle().await;
+        assert!(timeout(Duration::from_secs(1), heard.next()).await.is_err());
+        assert_eq!(bob.run(Command::Enter(room("den"))).await, Err(Refusal::NoRoom("den".into())));
+        rules.tell.notify_one();
+    };
+    tokio::join!(making, waiting);
+    assert!(matches!(heard.next().await, Some(Event::Joined { .. })));
+    bob.run(Command::Enter(room("den"))).await.unwrap();
+    assert!(matches!(of_bob.next().await, Some(Event::Joined { .. })));
+
+    // Whoever goes away meanwhile leaves no rules behind.
+    tokio::select! {
+        biased;
+        made = bob.run(Command::Create(room("gone"))) => panic!("it is not kept yet: {made:?}"),
+        () = rules.asked.notified() => {}
+    }
+    rules.open.store(true, Ordering::SeqCst);
+    rules.tell.notify_one();
+    settle().await;
+    let kept: Vec<_> = rules.rooms().await.unwrap().into_iter().map(|(name, _)| name.to_string()).collect();
+    assert_eq!(kept, ["den"]);
+    // And whoever cannot have it kept hears of no room.
+    rules.full.store(true, Ordering::SeqCst);
+    assert_eq!(ann.run(Command::Create(room("full"))).await, Err(Refusal::Full));
+    ann.run(Command::ListRooms).await.unwrap();
+    loop {
+        match heard.next().await.unwrap() {
+            Event::System(names) => break assert!(!names.contains("full"), "{names}"),
+            Event::Joined { room, .. } | Event::Left { room, .. } => assert_ne!(room.as_str(), "full"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_stays_of_what_was_said_to_a_guest_who_just_went() {
+    let accounts = Arc::new(SlowAccounts::default());
+    let history = Arc::new(MemoryHistory::new(&Limits::default()));
+    let hub = Hub::builder().accounts(accounts.clone()).history(history.clone()).build().await.unwrap();
+    let (mut ann, _heard) = hub.sit("ann").await.unwrap();
+    let (bob, of_bob) = hub.sit("bob").await.unwrap();
+    let user = RoomKey::Direct(bob.user());
+    accounts.asked.store(true, Ordering::SeqCst);
+    let to_bob = Command::Direct { to: "bob".into(), body: "x".into(), id: None };
+    let saying = async { ann.run(to_bob).await.unwrap() };
+    let going = async {
+        accounts.done.notified().await;
+        drop((bob, of_bob));
+        settle().await;
+        assert!(accounts.ended(hub_time()).await.unwrap().is_empty(), "he is forgotten");
+        accounts.tell.notify_one();
+    };
+    tokio::join!(saying, going);
+    settle().await;
+    assert_eq!(history.head(&user).await.unwrap().seq, 0);
+}
+
+/// Long after whatever happens here.
+fn hub_time() -> Timestamp {
+    Timestamp::from_millis(u64::MAX / 2)
+}
+
+/// Keeps a room's rules when it is told to.
+#[derive(Debug)]
+struct SlowRules {
+    inner: MemoryRules,
+    asked: Notify,
+    tell: Notify,
+    open: AtomicBool,
+    full: AtomicBool,
+}
+
+impl Default for SlowRules {
+    fn default() -> Self {
+        Self {
+            inner: MemoryRules::new(&Limits::default()),
+            asked: Notify::new(),
+            tell: Notify::new(),
+            open: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+        }
+    }
+}
+
+#[async_trait]
+impl RuleStore for SlowRules {
+    async fn rooms(&self) -> Result<Vec<(RoomName, RoomRules)>, StoreError> {
+        self.inner.rooms().await
+    }
+
+    async fn keep_room(&self, room: &RoomName, rules: &RoomRules) -> Result<(), StoreError> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(StoreError::Full("the disk".into()));
+        }
+        let kept = self.inner.keep_room(room, rules).await;
+        if !self.open.load(Ordering::SeqCst) {
+            self.asked.notify_one();
+            self.tell.notified().await;
+        }
+        kept
+    }
+
+    async fn user(&self, user: UserId) -> Result<UserRules, StoreError> {
+        self.inner.user(user).await
+    }
+
+    async fn keep_user(&self, user: UserId, rules: &UserRules) -> Result<(), StoreError> {
+        self.inner.keep_user(user, rules).await
+    }
+
+    async fn forget_users(&self, users: &[UserId]) -> Result<(), StoreError> {
+        self.inner.forget_users(users).await
+    }
 }

@@ -471,7 +471,7 @@ impl Directory {
         room.ended = None;
         let forget = match key {
             RoomKey::Room(_) => empty,
-            RoomKey::Direct(_) => lock(&room.directs).is_empty(),
+            RoomKey::Direct(_) => lock(&room.directs).is_idle(),
         };
         if forget {
             self.vanish(key);
