@@ -179,7 +179,7 @@ fn load(connection: &Connection, table: &mut Table) -> Result<(), StoreError> {
 fn user(row: &Row<'_>) -> Result<Account, Box<dyn std::error::Error>> {
     Ok(Account {
         id: UserId::from_bytes(row.get(0)?),
-        nickname: Nickname::new(&row.get::<_, String>(1)?)?,
+        nickname: Nickname::known(&row.get::<_, String>(1)?)?,
         password: row.get::<_, Option<[u8; 48]>>(2)?.map(PasswordHash::from_bytes),
         since: time(row.get(3)?)?,
         tokens: Vec::new(),
