@@ -13,7 +13,7 @@ use slow_accounts::SlowAccounts;
 use talk::codec::rooms::Plain;
 use talk::hub::{Batch, Encoding, End, Heard, Hub, Lifetime, Offered, OpenError, Outbox, Seat, Sink};
 use talk::limits::Limits;
-use talk::message::{Command, Event, MessageId, Moderation, Refusal, RoomKey, Timestamp, UserId};
+use talk::message::{Command, Delivery, Event, MessageId, Moderation, Refusal, RoomKey, Timestamp, UserId};
 use talk::name::{Nickname, RoomName};
 use talk::secret::{Password, Secret};
 use talk::store::{
@@ -433,11 +433,11 @@ async fn nothing_stays_of_what_was_said_to_a_guest_who_just_went() {
     let accounts = Arc::new(SlowAccounts::default());
     let history = Arc::new(MemoryHistory::new(&Limits::default()));
     let hub = Hub::builder().accounts(accounts.clone()).history(history.clone()).build().await.unwrap();
-    let (mut ann, _heard) = hub.sit("ann").await.unwrap();
+    let (mut ann, mut heard) = hub.sit("ann").await.unwrap();
     let (bob, of_bob) = hub.sit("bob").await.unwrap();
     let user = RoomKey::Direct(bob.user());
     accounts.asked.store(true, Ordering::SeqCst);
-    let to_bob = Command::Direct { to: "bob".into(), body: "x".into(), id: None };
+    let to_bob = Command::Direct { to: "bob".into(), body: "x".into(), id: MessageId::new("1").ok() };
     let saying = async { ann.run(to_bob).await.unwrap() };
     let going = async {
         accounts.done.notified().await;
@@ -449,6 +449,9 @@ async fn nothing_stays_of_what_was_said_to_a_guest_who_just_went() {
     tokio::join!(saying, going);
     settle().await;
     assert_eq!(history.head(&user).await.unwrap().seq, 0);
+    assert!(matches!(heard.next().await, Some(Event::Accepted { .. })));
+    let told = heard.next().await;
+    assert!(matches!(told, Some(Event::DirectReceipt { state: Delivery::Failed, .. })), "{told:?}");
 }
 
 /// Long after whatever happens here.

@@ -35,6 +35,8 @@ use crate::text::SafeText;
 
 /// The room server's HTTP over a hub: mount it in any hyper server that serves upgrades, or let
 /// [`RoomServer`](super::RoomServer) serve it.
+///
+/// Mounted, it does not know where anybody comes from: what is bounded by address elsewhere is the host's to bound.
 #[must_use]
 pub fn service(hub: Hub) -> RoomService {
     let tries = Arc::new(Tries::new(hub.limits()));

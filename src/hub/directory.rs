@@ -14,7 +14,7 @@ use super::inbox::{Inbox, Input, Join, Joined, Resume, SessionId};
 use super::outbox::Outbox;
 use super::receipts::DirectReceipts;
 use crate::limits::Limits;
-use crate::message::{Event, Refusal, RoomKey, Timestamp, UserId};
+use crate::message::{Refusal, RoomKey, Timestamp, UserId};
 use crate::name::{Nickname, RoomName};
 use crate::store::{self, RoomRules, User, UserRules};
 
@@ -536,14 +536,14 @@ impl Directory {
         }
     }
 
-    /// Forgets the direct messages to a user who is gone; tells who is to hear of it, and what fires when the last of
-    /// them is kept.
-    pub(super) fn forget(&mut self, user: UserId) -> (Vec<(UserId, Event)>, Option<CancellationToken>) {
-        let Some(room) = self.rooms.remove(&RoomKey::Direct(user)) else { return (Vec::new(), None) };
+    /// Forgets the direct messages to a user who is gone; tells whose they are, and what fires when the last of them is
+    /// kept.
+    pub(super) fn forget(&mut self, user: UserId) -> Option<(Arc<Mutex<DirectReceipts>>, Option<CancellationToken>)> {
+        let room = self.rooms.remove(&RoomKey::Direct(user))?;
         if let Some(inbox) = room.inbox {
             inbox.close();
         }
-        (lock(&room.directs).fail(), room.ended)
+        Some((room.directs, room.ended))
     }
 
     /// Lets every room at work know that something was cut from the history.

@@ -744,10 +744,13 @@ impl Inner {
 
     /// Forgets what was said to a user who is gone, and tells who said it.
     async fn forget_direct(&self, user: UserId) -> Result<(), StoreError> {
-        let (failed, ended) = self.lock().forget(user);
-        self.tell(&failed);
-        if let Some(ended) = ended {
-            ended.cancelled().await;
+        let forgotten = self.lock().forget(user);
+        if let Some((directs, ended)) = forgotten {
+            if let Some(ended) = ended {
+                ended.cancelled().await;
+            }
+            let failed = directs.lock().unwrap_or_else(PoisonError::into_inner).fail();
+            self.tell(&failed);
         }
         if self.history.head(&RoomKey::Direct(user)).await?.seq > 0 {
             self.history.forget_direct(user).await?;
