@@ -39,6 +39,7 @@ mod directory;
 mod house;
 mod inbox;
 mod keep;
+mod lane;
 mod listener;
 mod moderate;
 mod outbox;

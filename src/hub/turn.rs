@@ -13,11 +13,12 @@ use tracing::warn;
 use super::Inner;
 use super::inbox::{Away, Inbox, Input, Join, Joined, Resume, Said, SessionId};
 use super::keep::{Keeper, Known};
+use super::lane::{Lane, offer, offer_around};
 use super::outbox::{Outbox, tell_all};
 use super::receipts::{DirectReceipts, Progress, Receipts, Waiting};
 use super::recent::Recent;
 use super::room::RoomState;
-use super::sink::{Batch, Encoding};
+use super::sink::Encoding;
 use super::watch::{Told, Watch};
 use crate::message::{Epoch, Event, MessageId, Position, Post, Refusal, RoomKey, Timestamp, UserId};
 use crate::name::{Nickname, RoomName};
@@ -90,13 +91,6 @@ struct Answer {
     to: Option<Arc<str>>,
     reply: Arc<Outbox>,
     echo: bool,
-}
-
-/// The open events in one encoding.
-struct Lane {
-    encoding: Encoding,
-    members: usize,
-    bytes: BytesMut,
 }
 
 impl Turns {
@@ -750,37 +744,6 @@ impl Turns {
         self.lanes.push(Lane { encoding, members: 0, bytes: BytesMut::new() });
         self.lanes.len() - 1
     }
-}
-
-impl Lane {
-    /// The events in this encoding, for all of its members.
-    fn batch(&mut self, events: &Arc<[Event]>) -> Batch {
-        let mut ends = Vec::with_capacity(events.len());
-        for event in events.iter() {
-            if let Some(encoder) = self.encoding.encoder().filter(|_| self.members > 0) {
-                encoder.encode(event, &mut self.bytes);
-            }
-            ends.push(self.bytes.len());
-        }
-        Batch::new(self.bytes.split().freeze(), ends.into(), events.clone())
-    }
-}
-
-fn offer(outbox: &Outbox, batch: &Batch) -> bool {
-    let nothing = batch.len() == 0 || (batch.bytes().is_empty() && outbox.encoding() != Encoding::EVENTS);
-    nothing || outbox.offer(batch)
-}
-
-/// Offers the slices from `from` on around the holes, which rise.
-fn offer_around(outbox: &Outbox, batch: &Batch, from: usize, holes: impl Iterator<Item = usize>) -> bool {
-    let mut start = from;
-    for hole in holes.filter(|hole| *hole >= from) {
-        if !offer(outbox, &batch.slice(start, hole)) {
-            return false;
-        }
-        start = hole + 1;
-    }
-    offer(outbox, &batch.slice(start, batch.len()))
 }
 
 fn lock(directs: &Mutex<DirectReceipts>) -> std::sync::MutexGuard<'_, DirectReceipts> {
