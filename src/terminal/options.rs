@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs, Optionality};
 
-use crate::text::SafeText;
+use crate::text::{SafeText, distance};
 
 /// Another spelling of an option: what is typed (`-lh`, `--ip`), and the option it means (`--listen-host`).
 pub type Alias = (&'static str, &'static str);
@@ -167,21 +167,6 @@ fn unknown(flags: &[FlagInfo<'_>], typed: &str) -> Exit {
         }
         _ => Exit::usage(format_args!("unknown option {typed}")),
     }
-}
-
-/// How many letters must be added, dropped or changed to get from one word to the other (Levenshtein).
-fn distance(one: &str, two: &str) -> usize {
-    let two: Vec<char> = two.chars().collect();
-    let mut row: Vec<usize> = (0..=two.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in two.iter().enumerate() {
-            let changed = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[two.len()]
 }
 
 /// The exit code of a usage error, as shells and most programs have it.
