@@ -20,6 +20,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 
+#[cfg(feature = "server")]
+use super::request::is_address;
 use super::request::{Offer, SignIn, bearer_token, check_host, check_origin};
 use super::tries::Tries;
 use super::websocket::{self, Way};
@@ -242,6 +244,17 @@ fn unavailable() -> Problem {
 pub(crate) fn check_own(head: &Parts, limits: &Limits, hosts: &[String]) -> Result<(), Problem> {
     check_head(head, limits)?;
     check_host(&head.headers, hosts)?;
+    check_origin(&head.headers, &[]).map(drop)
+}
+
+/// What a room server asks of heads for the registry beside it: the same, but that an address does for a `Host`. Programs
+/// on other machines have nothing else, and no stranger's name resolves to us then.
+#[cfg(feature = "server")]
+pub(crate) fn check_registry(head: &Parts, limits: &Limits, hosts: &[String]) -> Result<(), Problem> {
+    check_head(head, limits)?;
+    if !is_address(&head.headers) {
+        check_host(&head.headers, hosts)?;
+    }
     check_origin(&head.headers, &[]).map(drop)
 }
 
