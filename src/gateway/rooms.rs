@@ -165,5 +165,5 @@ fn encoding(mode: Mode) -> &'static Encoding {
     }
 }
 
-static PLAIN: Encoding = Encoding::new("rooms", &Plain);
-static RICH: Encoding = Encoding::new("rooms.v2", &Rich);
+static PLAIN: Encoding = Encoding::new("rooms", &Plain).confirming();
+static RICH: Encoding = Encoding::new("rooms.v2", &Rich).confirming();
