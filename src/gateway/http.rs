@@ -23,8 +23,9 @@ use tracing::{Instrument, debug, debug_span};
 #[cfg(feature = "server")]
 use super::request::is_address;
 use super::request::{Offer, SignIn, bearer_token, check_host, check_origin};
+use super::rooms;
 use super::tries::Tries;
-use super::websocket::{self, Way};
+use super::websocket::Way;
 use crate::hub::{Hub, SignInError};
 use crate::limits::Limits;
 use crate::message::Refusal;
@@ -203,7 +204,7 @@ impl RoomService {
         let (token, protocol) = known.ok_or_else(unauthorized)?;
         let upgrade = Upgrade::of(&mut Request::from_parts(head, body));
         let session =
-            websocket::serve(upgrade, way, self.hub.clone(), token, mode, from.map(|from| from.ip().to_canonical()));
+            rooms::serve(upgrade, way, self.hub.clone(), token, mode, from.map(|from| from.ip().to_canonical()));
         let ended = self.ended.clone();
         let span = debug_span!("websocket", from = from.map(tracing::field::display));
         // In a box, as each of the layers around it would hold it twice.
