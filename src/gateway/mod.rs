@@ -5,7 +5,9 @@
 
 mod frames;
 pub mod http;
+mod pump;
 mod request;
+mod rooms;
 mod websocket;
 
 use std::future::Future;

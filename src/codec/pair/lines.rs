@@ -19,7 +19,7 @@ impl Encode for Lines {
     fn encode(&self, event: &Event, out: &mut BytesMut) -> bool {
         match event {
             Event::Message(post) => line(out, &shown(&post.record.from), &post.record.body),
-            Event::Left { user, .. } => server(out, format_args!("User {} left", shown(user.as_str()))),
+            Event::Left { user, .. } | Event::Parted { user } => server(out, format_args!("User {} left", shown(user.as_str()))),
             Event::Accepted { room: RoomKey::Room(room), .. } => {
                 server(out, format_args!("Message sent to room {room}"));
             }
@@ -41,6 +41,7 @@ impl Encode for Lines {
             Event::Confirm { seq, .. } => rooms::confirm(out, *seq),
             Event::Accepted { .. }
             | Event::Joined { .. }
+            | Event::Registered { .. }
             | Event::Renamed { .. }
             | Event::Typing { .. }
             | Event::Receipt { .. }

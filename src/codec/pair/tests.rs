@@ -178,6 +178,7 @@ fn every_event_has_its_line_or_none() {
         (direct("alice#2", "hello"), "[alice#2] hello"),
         (direct("bob", ""), "[bob] "),
         (Event::Left { room: den(), user: known("alice") }, "[server] User alice left"),
+        (Event::Parted { user: known("alice") }, "[server] User alice left"),
         (Event::Accepted { id: id("1 room den"), room: room(), at: at.clone() }, "[server] Message sent to room den"),
         (receipt(Delivery::Sent, None), "[server] Message sent to user bobby"),
         (receipt(Delivery::Unconfirmed, None), "[server] Message sent to user bobby"),
@@ -206,6 +207,7 @@ fn every_event_has_its_line_or_none() {
         // A pong that came too late changes nothing.
         receipt(Delivery::Delivered, Some("late")),
         Event::Joined { room: den(), user: known("alice") },
+        Event::Registered { room: den(), user: known("alice") },
         Event::Renamed { room: den(), old: known("alice"), new: known("al") },
         Event::Typing { room: den(), user: known("alice") },
         Event::Receipt { id: id("1 room den"), room: den(), seq: 7, sent: 1, delivered: 1, members: 1 },
