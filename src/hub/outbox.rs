@@ -245,6 +245,13 @@ impl<S: Sink + ?Sized> Outbox<S> {
         self.lock().held.is_some()
     }
 
+    /// Whether half of what may wait here is held back already.
+    pub(super) fn holds_much(&self) -> bool {
+        let Seldom { most_bytes, most_messages, .. } = *self.seldom;
+        let queue = self.lock();
+        queue.held.is_some() && (queue.bytes > most_bytes / 2 || queue.messages > most_messages / 2)
+    }
+
     /// Says goodbye behind what waits; nothing goes out after it.
     pub fn close(&self, why: Closing) {
         if self.encoding().encoder().is_none() {

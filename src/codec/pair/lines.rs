@@ -19,7 +19,9 @@ impl Encode for Lines {
     fn encode(&self, event: &Event, out: &mut BytesMut) -> bool {
         match event {
             Event::Message(post) => line(out, &shown(&post.record.from), &post.record.body),
-            Event::Left { user, .. } | Event::Parted { user } => server(out, format_args!("User {} left", shown(user.as_str()))),
+            Event::Left { user, .. } | Event::Parted { user } => {
+                server(out, format_args!("User {} left", shown(user.as_str())))
+            }
             Event::Accepted { room: RoomKey::Room(room), .. } => {
                 server(out, format_args!("Message sent to room {room}"));
             }
