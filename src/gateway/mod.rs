@@ -6,6 +6,7 @@
 mod context;
 mod frames;
 pub mod http;
+mod pair;
 mod pump;
 mod request;
 mod rooms;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::context::{Context, Gateway};
 pub use self::frames::{FrameServer, Received};
 use self::http::RoomService;
+pub use self::pair::Pair;
 use crate::address::Host;
 use crate::net;
 use crate::net::listener::bind;
