@@ -7,18 +7,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::CONNECTION;
+use hyper::{Method, Request};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::request::take_upgrade;
+use super::request::{check_host, check_origin};
 use super::websocket;
 use crate::address::Host;
 use crate::limits::Limits;
-use crate::net::http::{self, Answer, Handler, Problem};
+use crate::net::http::{self, Answer, Handler, Problem, Upgrade, check_head};
 use crate::net::listener::bind;
+use crate::net::upgrade::{check_upgrade, switching};
 
 /// One message that came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -98,11 +100,22 @@ where
     A: Fn(Received<'_>, &mut BytesMut) + Clone + Send + Sync + 'static,
 {
     fn upgrade(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
-        let (upgrade, answer) = take_upgrade(request, &self.limits, &[], &[])?;
+        let (head, body) = request.into_parts();
+        check_head(&head, &self.limits)?;
+        check_host(&head.headers, &[])?;
+        check_origin(&head.headers, &[])?;
+        if head.method != Method::GET {
+            return Err(Problem::method("GET"));
+        }
+        let accept = check_upgrade(&head.headers)?;
+        if !body.is_end_stream() {
+            return Err(Problem::bad("an upgrade has no body").with(CONNECTION, "close"));
+        }
+        let upgrade = Upgrade::of(&mut Request::from_parts(head, body));
         let served = websocket::exchange(upgrade, self.limits.clone(), self.answer.clone(), self.stopped.clone());
         let ended = self.ended.clone();
         self.tasks.spawn(async move { ended.run_until_cancelled_owned(served).await });
-        Ok(answer)
+        Ok(switching(accept, None))
     }
 }
 

@@ -3,18 +3,13 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL,
-};
-use hyper::{Method, Request, StatusCode};
+use hyper::StatusCode;
+use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use serde_json::Value;
 
 use crate::codec::json;
 use crate::codec::rooms::{Mode, SUBPROTOCOL};
-use crate::limits::Limits;
-use crate::net::http::{Answer, Problem, Upgrade, check_head, media_type, percent_decode};
-use crate::net::upgrade::{check_upgrade, switching};
+use crate::net::http::{Problem, media_type, percent_decode};
 use crate::secret::Secret;
 
 /// Whether the one `Host` is this machine or a configured name: a stranger's name that resolves to us would let a
@@ -57,29 +52,6 @@ pub(super) fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<Op
         Some(authority) if authority.eq_ignore_ascii_case(host) => Ok(None),
         _ => Err(foreign()),
     }
-}
-
-/// Takes an upgrade at whatever path; `hosts` and `origins` are allowed besides this machine's own. The connection leaves
-/// HTTP with the answer.
-pub(super) fn take_upgrade(
-    request: Request<Incoming>,
-    limits: &Limits,
-    hosts: &[String],
-    origins: &[String],
-) -> Result<(Upgrade, Answer), Problem> {
-    let (head, body) = request.into_parts();
-    check_head(&head, limits)?;
-    check_host(&head.headers, hosts)?;
-    check_origin(&head.headers, origins)?;
-    if head.method != Method::GET {
-        return Err(Problem::method("GET"));
-    }
-    let accept = check_upgrade(&head.headers)?;
-    if !body.is_end_stream() {
-        return Err(Problem::bad("an upgrade has no body").with(CONNECTION, "close"));
-    }
-    let upgrade = Upgrade::of(&mut Request::from_parts(head, body));
-    Ok((upgrade, switching(accept, None)))
 }
 
 /// What a sign-in asks for.
