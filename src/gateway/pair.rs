@@ -9,17 +9,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use hyper::Request;
-use hyper::body::Incoming;
-use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{Message as Frame, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, debug_span};
 
-use super::request::take_upgrade;
+use super::tcp::Port;
 use super::unsigned::Guest;
+use super::upgrades::{self, Welcome};
 use super::websocket::{self, Frames, Opened, Pulse, Silence};
 use super::{Context, Gateway};
 use crate::address::Host;
@@ -29,8 +25,7 @@ use crate::hub::{Batch, Cut, Encoding, Hub, Lifetime, Outbox, Seat};
 use crate::limits::Limits;
 use crate::message::{Closing, Command, Refusal, RoomKey};
 use crate::name::{Nickname, RoomName};
-use crate::net::http::{self, Answer, Handler, Problem, Upgrade};
-use crate::net::listener::bind;
+use crate::net::http::Upgrade;
 
 /// Pair chat on a socket of its own.
 ///
@@ -38,10 +33,8 @@ use crate::net::listener::bind;
 /// that user alone, or to that room. A page of a foreign `Origin` is answered 403, and so is a foreign `Host`.
 #[derive(Debug)]
 pub struct Pair {
-    listener: TcpListener,
-    local: SocketAddr,
-    hosts: Vec<String>,
-    origins: Vec<String>,
+    port: Port,
+    welcome: Welcome,
 }
 
 impl Pair {
@@ -50,21 +43,21 @@ impl Pair {
     /// # Errors
     /// What the system says when nothing can listen there.
     pub async fn bind(host: &Host, port: u16) -> io::Result<Self> {
-        let listener = bind(host, port).await?;
-        let local = listener.local_addr()?;
-        Ok(Self { listener, local, hosts: Vec::new(), origins: Vec::new() })
+        Ok(Self { port: Port::bind(host, port).await?, welcome: Welcome::default() })
     }
 
     /// Lets pages of these origins (`https://chat.example`) use it, besides its own.
     #[must_use]
-    pub fn origins(self, origins: impl IntoIterator<Item = String>) -> Self {
-        Self { origins: origins.into_iter().collect(), ..self }
+    pub fn origins(mut self, origins: impl IntoIterator<Item = String>) -> Self {
+        self.welcome.origins = origins.into_iter().collect();
+        self
     }
 
     /// Lets it go by these names in `Host` (`chat.example`, for any port), besides those of this machine.
     #[must_use]
-    pub fn hosts(self, hosts: impl IntoIterator<Item = String>) -> Self {
-        Self { hosts: hosts.into_iter().collect(), ..self }
+    pub fn hosts(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
+        self.welcome.hosts = hosts.into_iter().collect();
+        self
     }
 }
 
@@ -75,59 +68,18 @@ impl Gateway for Pair {
     }
 
     fn local_addr(&self) -> SocketAddr {
-        self.local
+        self.port.local_addr()
     }
 
     async fn serve(self: Box<Self>, context: Context) {
-        let Self { listener, local: _, hosts, origins } = *self;
-        let (limits, stop) = (context.hub.limits().clone(), context.stop.clone());
-        let connections = context.connections(NAME);
-        let door = Door {
-            context,
-            hosts: hosts.into(),
-            origins: origins.into(),
-            tasks: TaskTracker::new(),
-            ended: CancellationToken::new(),
+        let Self { port, welcome } = *self;
+        let (limits, connections, stop) =
+            (context.hub.limits().clone(), context.connections(NAME), context.stop.clone());
+        let session = move |upgrade, from: SocketAddr| {
+            let from = from.ip();
+            serve(upgrade, context.hub.clone(), context.unsigned().enter(from), from, context.stop.clone())
         };
-        let (tasks, ended) = (door.tasks.clone(), door.ended.clone());
-        let _cut = ended.clone().drop_guard();
-        http::serve_counted(listener, door, limits.clone(), connections, stop.clone()).await;
-        tasks.close();
-        // Whoever does not take the last bytes in time is cut.
-        let _ = timeout(limits.grace, tasks.wait()).await;
-        ended.cancel();
-        tasks.wait().await;
-    }
-}
-
-/// Takes every upgrade.
-#[derive(Clone)]
-struct Door {
-    context: Context,
-    hosts: Arc<[String]>,
-    origins: Arc<[String]>,
-    tasks: TaskTracker,
-    ended: CancellationToken,
-}
-
-impl Door {
-    fn upgrade(&self, request: Request<Incoming>, from: SocketAddr) -> Result<Answer, Problem> {
-        let hub = self.context.hub.clone();
-        let (upgrade, answer) = take_upgrade(request, hub.limits(), &self.hosts, &self.origins)?;
-        let from = from.ip().to_canonical();
-        let guest = self.context.unsigned().enter(from);
-        let served = serve(upgrade, hub, guest, from, self.context.stop.clone());
-        let span = debug_span!("pair", %from);
-        self.tasks.spawn(self.ended.clone().run_until_cancelled_owned(Box::pin(served)).instrument(span));
-        Ok(answer)
-    }
-}
-
-impl Handler for Door {
-    fn handle(&self, request: Request<Incoming>, from: SocketAddr) -> impl Future<Output = Answer> + Send {
-        let answer = self.upgrade(request, from).unwrap_or_else(Answer::from);
-        debug!(status = answer.status().as_u16(), "answered");
-        std::future::ready(answer)
+        upgrades::serve(port.into_listener(), limits, connections, welcome, stop, session).await;
     }
 }
 
