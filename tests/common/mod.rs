@@ -16,6 +16,7 @@ pub mod fake_http;
 pub mod fake_websocket;
 pub mod page;
 pub mod pair;
+pub mod pair_chat;
 #[cfg(all(feature = "sqlite", feature = "terminal", unix))]
 pub mod programs;
 pub mod raw;
