@@ -9,6 +9,7 @@
     reason = "each test takes its part"
 )]
 
+pub mod bad_frames;
 #[cfg(all(feature = "server", feature = "terminal"))]
 pub mod durable;
 pub mod exposition;
