@@ -359,7 +359,7 @@ async fn whoever_wants_to_go_may_at_a_prompt_too() {
 async fn however_a_connection_ends_the_name_is_free_and_the_recipient_knows() {
     let server = Server::start().await;
     let mut bobby = server.paired("bobby", "global").await;
-    let ends: [(&str, fn(Client) -> Ending); 6] = [
+    let ends: [(&str, End); 6] = [
         ("a close", |client| send(client, frame(FIN | 8, &[3, 0xe8]))),
         ("the end of the stream", |mut client| {
             Box::pin(async move {
@@ -397,6 +397,7 @@ async fn however_a_connection_ends_the_name_is_free_and_the_recipient_knows() {
     server.named_soon("alice").await;
 }
 
+type End = fn(Client) -> Ending;
 type Ending = std::pin::Pin<Box<dyn Future<Output = Client> + Send>>;
 
 fn send(mut client: Client, bytes: Vec<u8>) -> Ending {

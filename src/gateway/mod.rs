@@ -29,6 +29,8 @@ pub use self::context::{Context, Gateway};
 pub use self::frames::{FrameServer, Received};
 use self::http::RoomService;
 pub use self::pair::Pair;
+#[cfg(feature = "server")]
+pub(crate) use self::unsigned::CountedUnsigned;
 use crate::address::Host;
 use crate::net;
 use crate::net::listener::bind;

@@ -38,6 +38,9 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// The port at which it is usually found.
+    pub const PORT: u16 = 6078;
+
     /// Opens the socket; port 0 lets the system choose. Nothing is answered before [`Gateway::serve`].
     ///
     /// # Errors
