@@ -6,6 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
+use common::page::blocks;
 use common::pair_chat::{Client, PING, Server};
 use common::raw_websocket::{TEXT, frame, read_frame, text};
 use common::rooms::said;
@@ -548,4 +549,39 @@ async fn a_name_in_the_room_is_the_name_in_the_private_text() {
     let body = Arc::from("hi");
     seat.run(Command::Direct { to: "alice".into(), body, id: None }).await.unwrap();
     alice.hears(&["[server] Message sent to room global", "[embedded] hi"]).await;
+}
+
+#[tokio::test]
+async fn the_conversation_in_the_manual_goes_as_it_is_written() {
+    let server = Server::start().await;
+    let mut alice = server.open().await;
+    let mut bobby = None;
+    let (_, written) = blocks("text").find(|(section, _)| *section == "Pair chat").expect("a conversation");
+    let mut heard_no = false;
+    for line in written.lines() {
+        match (line.strip_prefix("> "), &mut bobby) {
+            (Some("bobby"), none) if heard_no => {
+                let mut client = server.named("bobby").await;
+                client.asks("alice", "1").await;
+                *none = Some(client);
+                alice.send("bobby").await;
+            }
+            (Some(typed), _) => alice.send(typed).await,
+            (None, Some(bobby)) => {
+                match line.strip_prefix("[bobby] ") {
+                    Some(said) => bobby.send(said).await,
+                    None if line.ends_with("left") => bobby.send(":quit:").await,
+                    None if line.contains("Message sent") => bobby.hears(&["[alice] hello"]).await,
+                    None if line.contains("Message delivered") => bobby.confirms().await,
+                    None => {}
+                }
+                alice.hears(&[line]).await;
+            }
+            (None, None) => {
+                heard_no |= line == "0";
+                alice.hears(&[line]).await;
+            }
+        }
+    }
+    assert_eq!(alice.closed().await, Some(1000));
 }

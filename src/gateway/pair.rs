@@ -31,6 +31,23 @@ use crate::net::http::Upgrade;
 ///
 /// A client says what it is called, then whom it speaks to, and is answered `1` or `0`; from then on what it says goes to
 /// that user alone, or to that room. A page of a foreign `Origin` is answered 403, and so is a foreign `Host`.
+///
+/// ```
+/// use talk::gateway::{Context, Gateway, Pair};
+/// use talk::hub::Hub;
+/// use tokio_util::sync::CancellationToken;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pair = Box::new(Pair::bind(&"127.0.0.1".parse()?, 0).await?);
+/// println!("pair chat at ws://{}", pair.local_addr());
+/// let stop = CancellationToken::new();
+/// let serving = tokio::spawn(pair.serve(Context::new(Hub::new(), stop.clone())));
+/// stop.cancel();
+/// serving.await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Pair {
     port: Port,
