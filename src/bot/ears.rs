@@ -1,9 +1,10 @@
 //! Questions that are asked aloud: heard in every room, answered there.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{Ask, Bots, Way};
 use crate::hub::{Hub, Told, Watch};
@@ -31,29 +32,30 @@ pub(super) fn pair(bots: Bots) -> (Arc<Ears>, Answers) {
 }
 
 impl Answers {
-    /// Answers one question after the other, in the rooms of the hub that the [`Ears`] belong to, until the hub stops.
+    /// Answers one question after the other, in the rooms of the hub that the [`Ears`] belong to, until nobody has that
+    /// hub any more.
     ///
     /// # Cancel safety
     /// Dropped, no question is answered any more.
-    pub async fn run(mut self, hub: Hub) {
-        let stopping = hub.stopping();
-        // The hub has the other end of the queue, so what keeps the hub would never come to an end by that alone.
-        tokio::select! {
-            () = stopping.cancelled() => {}
-            () = self.answer(&hub) => {}
+    pub fn run(mut self, hub: &Hub) -> impl Future<Output = ()> + Send + use<> {
+        // Not kept: the hub has the other end of the queue.
+        let hub = hub.downgrade();
+        async move {
+            while let Some(post) = self.heard.recv().await {
+                let Some(hub) = hub.upgrade() else { return };
+                self.answer(&hub, &post).await;
+            }
         }
     }
 
-    async fn answer(&mut self, hub: &Hub) {
-        while let Some(post) = self.heard.recv().await {
-            let record = &post.record;
-            let (Some((word, argument)), RoomKey::Room(room)) = (question(&record.body), &record.room) else { continue };
-            let participants = hub.users_in(room);
-            let ask = Ask { from: &record.from, room, argument, way: Way::Room, participants };
-            let Some(answer) = self.bots.ask(word, &ask).await else { continue };
-            if let Err(why) = hub.post_as_server(room, &answer).await {
-                warn!(%room, %why, "a bot's answer was not heard");
-            }
+    async fn answer(&self, hub: &Hub, post: &Post) {
+        let record = &post.record;
+        let (Some((word, argument)), RoomKey::Room(room)) = (question(&record.body), &record.room) else { return };
+        let participants = hub.users_in(room).await;
+        let ask = Ask { from: &record.from, room, argument, way: Way::Room, participants };
+        let Some(answer) = self.bots.ask(word, &ask).await else { return };
+        if let Err(why) = hub.post_as_server(room, answer.into()).await {
+            debug!(%room, %why, "nobody hears a bot's answer");
         }
     }
 }

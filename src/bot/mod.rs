@@ -26,7 +26,7 @@
 //! let (ears, answers) = Bots::standard().with(Greeter).listen();
 //! let hub = Hub::builder().watch(ears).build().await?;
 //! // Ends with the hub.
-//! tokio::spawn(answers.run(hub.clone()));
+//! tokio::spawn(answers.run(&hub));
 //! # Ok(())
 //! # }
 //! ```
@@ -45,7 +45,7 @@ use tracing::warn;
 
 pub use self::clock::Clock;
 pub use self::count::Count;
-pub use self::ears::{Answers, Ears};
+pub use self::ears::{Answers, Ears, QUESTIONS};
 pub use self::game::Game;
 use crate::name::RoomName;
 use crate::text;
@@ -128,19 +128,21 @@ impl Bots {
     }
 
     /// Has the one answer that is asked by this word, if there is one and it has something to say. The answer is cleaned
-    /// of control characters, and not empty.
+    /// of control characters, cut at [`LONGEST`], and not empty.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, nothing is answered.
     pub async fn ask(&self, word: &str, ask: &Ask<'_>) -> Option<String> {
         let bot = self.find(ask.way, word)?;
-        match tokio::time::timeout(PATIENCE, bot.answer(ask)).await {
-            Ok(answer) => answer.map(|answer| text::clean(&answer).into_owned()).filter(|answer| !answer.is_empty()),
-            Err(_) => {
-                warn!(?bot, "a bot takes too long to answer");
-                None
-            }
-        }
+        let Ok(answer) = tokio::time::timeout(PATIENCE, bot.answer(ask)).await else {
+            warn!(?bot, "a bot takes too long to answer");
+            return None;
+        };
+        let mut answer = text::clean(&answer?).into_owned();
+        let ends = answer.char_indices().map(|(at, c)| at + c.len_utf8());
+        let end = ends.take_while(|end| *end <= LONGEST).last().unwrap_or(0);
+        answer.truncate(end);
+        (!answer.is_empty()).then_some(answer)
     }
 
     /// What hears the rooms of a hub for them, and what answers there.
@@ -158,6 +160,8 @@ impl Bots {
     }
 }
 
+/// Bytes of an answer: more than anybody reads.
+pub const LONGEST: usize = 4096;
 /// How long a bot may take to answer.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -322,6 +322,12 @@ impl Hub {
         }
     }
 
+    /// The same without keeping it.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakHub {
+        WeakHub { inner: Arc::downgrade(&self.inner) }
+    }
+
     /// The limits it was made with.
     #[must_use]
     pub fn limits(&self) -> &Arc<Limits> {
@@ -535,6 +541,26 @@ impl Hub {
             seat.bring(RoomKey::Direct(user.id), joined).await.map_err(|_| OpenError::Unavailable)?;
         }
         Ok(seat)
+    }
+}
+
+/// A [`Hub`] that is not kept: for what belongs to the hub and must not be the reason that it stays.
+#[derive(Clone)]
+pub struct WeakHub {
+    inner: Weak<Inner>,
+}
+
+impl WeakHub {
+    /// The hub, while somebody has it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Hub> {
+        self.inner.upgrade().map(|inner| Hub { inner })
+    }
+}
+
+impl fmt::Debug for WeakHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakHub").finish_non_exhaustive()
     }
 }
 
