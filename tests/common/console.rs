@@ -13,7 +13,6 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-
 /// A console port of its own, stopped by [`Server::stop`] or by being dropped.
 pub(crate) struct Server {
     pub(crate) port: u16,
@@ -184,6 +183,6 @@ pub(crate) fn time_flies() {
 const LONG: Duration = Duration::from_secs(300);
 /// How far time goes at once, and how often everybody has a turn before.
 const STEP: Duration = Duration::from_millis(10);
-const TURNS: usize = 300;
+const TURNS: usize = 130;
 /// The time from one object to the next.
 pub(crate) const PACE: Duration = Duration::from_millis(250);
