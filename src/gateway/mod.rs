@@ -14,6 +14,7 @@ mod rooms;
 mod tcp;
 #[allow(dead_code, reason = "wires take what they need")]
 mod unsigned;
+mod upgrades;
 mod websocket;
 
 use std::future::Future;
