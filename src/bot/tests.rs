@@ -1,10 +1,12 @@
 use std::future::pending;
 
+use async_trait::async_trait;
+
 use super::*;
 use crate::hub::{Heard, Hub, Seat};
 use crate::limits::Limits;
 use crate::message::{Command, Event};
-use crate::name::Nickname;
+use crate::name::{Nickname, RoomName};
 
 fn ask<'a>(room: &'a RoomName, way: Way, argument: &'a str) -> Ask<'a> {
     Ask { from: "ann", room, argument, way, participants: 3 }
@@ -28,7 +30,7 @@ impl Bot for Echo {
         match ask.argument {
             "nothing" => None,
             "never" => pending().await,
-            "much" => Some("ж".repeat(LONGEST)),
+            "much" => Some("ж".repeat(LONGEST_ANSWER)),
             text => Some(format!("{text}\u{1b}[2J")),
         }
     }
@@ -94,7 +96,7 @@ async fn an_answer_is_clean_short_and_in_time() {
     assert_eq!(told("hi").await.unwrap(), "hi[2J");
     assert_eq!(told("nothing").await, None);
     assert_eq!(told("never").await, None);
-    assert_eq!(told("much").await.unwrap(), "ж".repeat(LONGEST / 2));
+    assert_eq!(told("much").await.unwrap(), "ж".repeat(LONGEST_ANSWER / 2));
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@
 //! Who may come in, what was said, and the rules of rooms are in stores ([`Hub::builder`]), in memory unless others are
 //! given. With stores on disk a message is told to nobody before it is as durable as the history makes it.
 
+mod bots;
 mod connection;
 mod counters;
 mod directory;
@@ -68,7 +69,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+pub use bots::{Ask, Bot, Bots, LONGEST_ANSWER, PATIENCE, Way};
 pub use counters::{Counted, Counters, Cut, Gauges};
+pub use house::WeakHub;
 pub use listener::Listener;
 pub use outbox::{End, Flushed, Outbox};
 pub use rate::Rate;
@@ -323,12 +326,6 @@ impl Hub {
         }
     }
 
-    /// The same without keeping it.
-    #[must_use]
-    pub fn downgrade(&self) -> WeakHub {
-        WeakHub { inner: Arc::downgrade(&self.inner) }
-    }
-
     /// The limits it was made with.
     #[must_use]
     pub fn limits(&self) -> &Arc<Limits> {
@@ -543,26 +540,6 @@ impl Hub {
             seat.bring(RoomKey::Direct(user.id), joined).await.map_err(|_| OpenError::Unavailable)?;
         }
         Ok(seat)
-    }
-}
-
-/// A [`Hub`] that is not kept: for what belongs to the hub and must not be the reason that it stays.
-#[derive(Clone)]
-pub struct WeakHub {
-    inner: Weak<Inner>,
-}
-
-impl WeakHub {
-    /// The hub, while somebody has it.
-    #[must_use]
-    pub fn upgrade(&self) -> Option<Hub> {
-        self.inner.upgrade().map(|inner| Hub { inner })
-    }
-}
-
-impl fmt::Debug for WeakHub {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WeakHub").finish_non_exhaustive()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use talk::bot::Bots;
 use talk::gateway::console::{ConsoleEvents, ConsolePort};
 use talk::gateway::{Context, Gateway};
 use talk::hub::Hub;
@@ -36,13 +37,12 @@ impl Server {
     }
 
     pub(crate) async fn over(hub: Hub) -> Self {
-        let port = ConsolePort::bind(&"127.0.0.1".parse().unwrap(), 0).await.unwrap();
-        Self::of(port, hub)
+        Self::of(bind().await, hub)
     }
 
     /// The same with what happens there.
     pub(crate) async fn telling(hub: Hub, texts: bool) -> (Self, ConsoleEvents) {
-        let mut port = ConsolePort::bind(&"127.0.0.1".parse().unwrap(), 0).await.unwrap();
+        let mut port = bind().await;
         let events = port.events(hub.limits(), texts);
         (Self::of(port, hub), events)
     }
@@ -77,6 +77,12 @@ impl Server {
             }
         }
     }
+}
+
+/// A port with the bots that every server has.
+async fn bind() -> ConsolePort {
+    let port = ConsolePort::bind(&"127.0.0.1".parse().unwrap(), 0).await.unwrap();
+    port.bots(Bots::standard())
 }
 
 /// One client.

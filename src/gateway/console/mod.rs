@@ -22,10 +22,9 @@ use self::paced::{Client, Paced};
 use super::tcp::{Arrival, Intake, Next, Pace, Port, next};
 use super::{Context, Gateway};
 use crate::address::Host;
-use crate::bot::{Ask, Bots, Way};
 use crate::codec::CodecError;
 use crate::codec::console::{self as codec, Hello, MAX_SAID, Objects, Said};
-use crate::hub::{Batch, Cut, Hub, Lifetime, Outbox, Seat};
+use crate::hub::{Ask, Batch, Bots, Cut, Hub, Lifetime, Outbox, Seat, Way};
 use crate::limits::Limits;
 use crate::message::{Closing, Command};
 use crate::name::RoomName;
@@ -41,14 +40,14 @@ pub struct ConsolePort {
 }
 
 impl ConsolePort {
-    /// Opens the socket; port 0 lets the system choose. Everybody who comes is in `global` and may ask
-    /// [`Bots::standard`], unless it is told otherwise.
+    /// Opens the socket; port 0 lets the system choose. Everybody who comes is in `global` and has no bots to ask, unless
+    /// it is told otherwise.
     ///
     /// # Errors
     /// What the system says when nothing can listen there.
     pub async fn bind(host: &Host, port: u16) -> io::Result<Self> {
         let port = Port::bind(host, port).await?;
-        Ok(Self { port, room: RoomName::global(), bots: Bots::standard(), teller: Teller::silent() })
+        Ok(Self { port, room: RoomName::global(), bots: Bots::none(), teller: Teller::silent() })
     }
 
     /// Another room for everybody who comes. It is made if there is none.
@@ -58,7 +57,7 @@ impl ConsolePort {
         self
     }
 
-    /// Other bots, to be asked by `cmd!...`.
+    /// Bots, to be asked by `cmd!...`.
     #[must_use]
     pub fn bots(mut self, bots: Bots) -> Self {
         self.bots = bots;

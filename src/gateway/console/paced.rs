@@ -217,3 +217,117 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Time for what waits to be taken when a session is over; then a reset.
 const LAST_BYTES: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::codec::console::message;
+
+    /// A way out of whose socket nothing is needed here.
+    async fn outbox(messages: usize) -> Arc<Outbox<Client>> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut limits = Limits::default();
+        limits.console_messages = messages;
+        Client::outbox(stream, &limits)
+    }
+
+    fn said(text: &str) -> Bytes {
+        let mut bytes = BytesMut::new();
+        message(&mut bytes, "ann", text);
+        bytes.freeze()
+    }
+
+    #[tokio::test]
+    async fn an_object_that_was_begun_is_finished_before_anything_else() {
+        let outbox = outbox(4).await;
+        let mut paced = Paced::new("bob");
+        let long = said(&"x".repeat(1500));
+        for bytes in [long.clone(), said("one"), said("two"), said("three"), said("four")] {
+            outbox.offer(&Batch::raw(bytes));
+        }
+        let (mut written, now) = (Vec::new(), Instant::now());
+        // The first was pushed out before it was begun; the next one is, and what comes is no reason to leave it.
+        let mut sockets_room = 10;
+        loop {
+            let before = written.len();
+            let flushed = paced.write(
+                &outbox,
+                |bytes| match bytes.len().min(sockets_room) {
+                    0 => Err(io::ErrorKind::WouldBlock.into()),
+                    taken => {
+                        written.extend_from_slice(&bytes[..taken]);
+                        Ok(taken)
+                    }
+                },
+                now,
+            );
+            match written.len() {
+                10 if before == 0 => {
+                    for n in 0..10 {
+                        outbox.offer(&Batch::raw(said(&n.to_string())));
+                    }
+                    sockets_room = 0;
+                }
+                10 => sockets_room = 7,
+                _ => {}
+            }
+            if flushed == Flushed::Empty && paced.skipped == 0 {
+                break;
+            }
+        }
+        let mut notice = BytesMut::new();
+        system_message(&mut notice, "bob", "11 messages skipped");
+        let expected = [&said("one")[..], &said("7"), &notice, &said("8"), &said("9")].concat();
+        assert_eq!(String::from_utf8(written).unwrap(), String::from_utf8(expected).unwrap());
+    }
+
+    #[tokio::test]
+    async fn one_step_writes_one_object_and_sets_the_time_for_the_next() {
+        let outbox = outbox(64).await;
+        let mut paced = Paced::new("bob");
+        let (long, end) = (said(&"x".repeat(3000)), said("end"));
+        outbox.offer(&Batch::raw([&long[..], &end].concat().into()));
+        let (mut sizes, now) = (Vec::new(), Instant::now());
+        while paced.write(
+            &outbox,
+            |bytes| {
+                sizes.push(bytes.len());
+                Ok(bytes.len())
+            },
+            now,
+        ) != Flushed::Empty
+        {
+            assert_eq!(paced.next, now + PACE);
+        }
+        assert_eq!(sizes.len(), 5);
+        assert!(sizes[..3].iter().all(|size| *size == 1024), "{sizes:?}");
+        assert_eq!(sizes.iter().sum::<usize>(), long.len() + end.len());
+    }
+
+    #[tokio::test]
+    async fn a_notice_needs_no_message_behind_it() {
+        let outbox = outbox(1).await;
+        let mut paced = Paced::new("bob");
+        for n in 0..3 {
+            outbox.offer(&Batch::raw(said(&n.to_string())));
+        }
+        let (mut written, now) = (Vec::new(), Instant::now());
+        for _ in 0..3 {
+            paced.write(
+                &outbox,
+                |bytes| {
+                    written.extend_from_slice(bytes);
+                    Ok(bytes.len())
+                },
+                now,
+            );
+        }
+        assert!(String::from_utf8(written).unwrap().ends_with("\"2 messages skipped\"}"));
+        assert_eq!(paced.write(&outbox, |_| Err(io::ErrorKind::BrokenPipe.into()), now), Flushed::Empty);
+        outbox.offer(&Batch::raw(said("late")));
+        assert_eq!(paced.write(&outbox, |_| Err(io::ErrorKind::BrokenPipe.into()), now), Flushed::Gone);
+    }
+}
