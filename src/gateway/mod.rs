@@ -28,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::context::{Context, Gateway};
 pub use self::frames::{FrameServer, Received};
 use self::http::RoomService;
+#[cfg(feature = "server")]
+pub(crate) use self::unsigned::CountedUnsigned;
 use crate::address::Host;
 use crate::net;
 use crate::net::listener::bind;
