@@ -60,8 +60,7 @@ impl Server {
     }
 
     pub(crate) async fn connect(&self) -> Client {
-        let stream = super::raw::connect(self.port).await;
-        Client { stream, read: Vec::new() }
+        Client::over(super::raw::connect(self.port).await)
     }
 
     /// A client who has said its name, and is in the room: asking for the count is answered when it is.
@@ -93,6 +92,10 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        Self { stream, read: Vec::new() }
+    }
+
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
