@@ -2,6 +2,8 @@
 //! there. Each has a trait, a backend in memory and one in SQLite, and one contract suite that both pass.
 
 mod accounts;
+#[cfg(feature = "net")]
+mod clock;
 #[cfg(feature = "testing")]
 pub mod contract;
 mod history;
@@ -17,6 +19,8 @@ pub use history::{Durability, HistoryStore, Known, MAX_PAGE, MemoryHistory, Page
 pub use registry::{Claim, Lease, MemoryRegistry, Registration, RegistryStore};
 pub use rules::{Ban, MemoryRules, Mute, RoomRules, RuleStore, UserRules};
 
+#[cfg(feature = "net")]
+pub(crate) use clock::Clock;
 #[cfg(feature = "sqlite")]
 pub use accounts::SqliteAccounts;
 #[cfg(feature = "sqlite")]
