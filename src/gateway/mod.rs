@@ -6,6 +6,7 @@
 mod context;
 mod frames;
 pub mod http;
+pub mod peer;
 mod pump;
 mod request;
 mod rooms;

@@ -38,12 +38,6 @@ impl<T> Lately<T> {
             self.known.remove(&oldest);
         }
     }
-
-    pub(crate) fn forget(&mut self, name: &UserName) {
-        if let Some((place, _)) = self.known.remove(name) {
-            self.order.remove(&place);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -60,10 +54,7 @@ mod tests {
         lately.note(&name("cid"), 4);
         assert_eq!(lately.get(&name("ann")), Some(&3));
         assert_eq!(lately.get(&name("bob")), None);
-        lately.forget(&name("ann"));
-        lately.forget(&name("dan"));
-        lately.note(&name("bob"), 5);
-        assert_eq!((lately.get(&name("cid")), lately.get(&name("bob"))), (Some(&4), Some(&5)));
+        assert_eq!(lately.get(&name("cid")), Some(&4));
         assert_eq!(lately.known.len(), lately.order.len());
     }
 }

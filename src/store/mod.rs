@@ -19,10 +19,10 @@ pub use history::{Durability, HistoryStore, Known, MAX_PAGE, MemoryHistory, Page
 pub use registry::{Claim, Lease, MemoryRegistry, Registration, RegistryStore};
 pub use rules::{Ban, MemoryRules, Mute, RoomRules, RuleStore, UserRules};
 
-#[cfg(feature = "net")]
-pub(crate) use clock::Clock;
 #[cfg(feature = "sqlite")]
 pub use accounts::SqliteAccounts;
+#[cfg(feature = "net")]
+pub(crate) use clock::Clock;
 #[cfg(feature = "sqlite")]
 pub use history::SqliteHistory;
 #[cfg(feature = "sqlite")]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -86,19 +86,19 @@ impl Registered {
         }
     }
 
-    /// Renews until `stop`, and then takes the entry back.
-    pub(super) async fn keep(&self, shared: &Shared, stop: &CancellationToken) {
-        let (mut due, mut lost) = (Instant::now() + RENEW, false);
-        while stop.run_until_cancelled(sleep_until(due)).await.is_some() {
+    /// Renews until `stop`, and then takes the entry back. While it does not stand it is tried more often.
+    pub(super) async fn keep(&self, shared: &Shared, stands: bool, stop: &CancellationToken) {
+        let mut stands = stands;
+        let wait = |stands| sleep(if stands { RENEW } else { RETRY });
+        while stop.run_until_cancelled(wait(stands)).await.is_some() {
             let renewed = self.begin(shared).await;
-            if renewed.is_err() != lost {
-                lost = renewed.is_err();
+            if renewed.is_ok() != stands {
+                stands = renewed.is_ok();
                 match renewed {
-                    Ok(()) => info!(name = %self.name, "the room stands in the registry again"),
+                    Ok(()) => info!(name = %self.name, "the room stands in the registry"),
                     Err(error) => warn!(name = %self.name, %error, "the room does not stand in the registry"),
                 }
             }
-            due = Instant::now() + RENEW;
         }
         if let Err(error) = shared.registry.remove(&self.name, Some(&self.secret), shared.clock.now()).await {
             warn!(name = %self.name, %error, "the room stays in the registry until its lease ends");
@@ -119,6 +119,7 @@ impl Registered {
 /// Seconds for which the entry stands without being renewed.
 const TTL: u32 = 60;
 const RENEW: Duration = Duration::from_secs(20);
+const RETRY: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -132,9 +133,25 @@ mod tests {
         let upper: RoomEntry = "a=b@WebSocket:1".parse().unwrap();
         assert_eq!(upper.protocol, Protocol::WEBSOCKET);
         for bad in [
-            "", "lobby", "lobby@http:1", "a=b", "a=b@http", "a=b@http:", "a=b@http:65536", "a=b@http:+1", "a=b@tcp:1",
-            "a=b@:1", "=b@http:1", "a=@http:1", "a b=c@http:1", "a=b c@http:1", "a=talk@http:1", "a=System@udp:1",
-            "a=b@http:1:2", "a=b@http://x:1", "..=b@http:1",
+            "",
+            "lobby",
+            "lobby@http:1",
+            "a=b",
+            "a=b@http",
+            "a=b@http:",
+            "a=b@http:65536",
+            "a=b@http:+1",
+            "a=b@tcp:1",
+            "a=b@:1",
+            "=b@http:1",
+            "a=@http:1",
+            "a b=c@http:1",
+            "a=b c@http:1",
+            "a=talk@http:1",
+            "a=System@udp:1",
+            "a=b@http:1:2",
+            "a=b@http://x:1",
+            "..=b@http:1",
         ] {
             assert_eq!(bad.parse::<RoomEntry>(), Err(RoomEntryError), "{bad}");
         }

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +21,8 @@ pub(super) struct Members {
     place: Place,
     known: Arc<Mutex<Known>>,
     tasks: TaskTracker,
+    /// Fires when those who are still there have had their time.
+    cut: CancellationToken,
 }
 
 #[derive(Default)]
@@ -39,7 +43,7 @@ struct Handle {
 
 impl Members {
     pub(super) fn new(place: Place) -> Self {
-        Self { place, known: Arc::default(), tasks: TaskTracker::new() }
+        Self { place, known: Arc::default(), tasks: TaskTracker::new(), cut: CancellationToken::new() }
     }
 
     /// Makes a peer a member, unless it is; ready once it is one. One whose entry changed begins anew.
@@ -66,9 +70,12 @@ impl Members {
         }
     }
 
-    /// Waits until nobody is a member any more, once the room stops.
-    pub(super) async fn ended(&self) {
+    /// Waits until nobody is a member any more, once the room stops; whoever then is one after `grace` and as much again
+    /// is cut.
+    pub(super) async fn ended(&self, grace: Duration) {
         self.tasks.close();
+        let _ = timeout(2 * grace, self.tasks.wait()).await;
+        self.cut.cancel();
         self.tasks.wait().await;
     }
 
@@ -112,7 +119,7 @@ impl Members {
                 known.members.remove(&newcomer.name);
             }
         };
-        self.tasks.spawn(work);
+        self.tasks.spawn(self.cut.clone().run_until_cancelled_owned(work));
         Ok(joined)
     }
 }

@@ -18,7 +18,8 @@ pub(super) fn marked(nickname: &str, user: UserId) -> Option<UserName> {
     let hash = blake3::hash(user.as_bytes());
     let mark: String = hash.as_bytes()[..MARK].iter().map(|byte| format!("{byte:02x}")).collect();
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let readable: String = nickname.chars().map(|c| if fits(c) { c } else { '_' }).take(MAX_NAME - 1 - 2 * MARK).collect();
+    let readable: String =
+        nickname.chars().map(|c| if fits(c) { c } else { '_' }).take(MAX_NAME - 1 - 2 * MARK).collect();
     UserName::new(&format!("{readable}.{mark}")).ok()
 }
 

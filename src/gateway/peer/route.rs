@@ -17,7 +17,7 @@ use crate::address::{Address, Entry, Features, Protocol};
 use crate::hub::{Parcel, Route, Routed};
 use crate::limits::Limits;
 use crate::message::{Message, MessageId, UserId};
-use crate::name::{Nickname, UserName};
+use crate::name::UserName;
 use crate::net::lately::Lately;
 use crate::net::spoken::Spoken;
 use crate::store::{Clock, RegistryStore, StoreError};
