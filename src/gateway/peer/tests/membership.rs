@@ -11,6 +11,8 @@ use crate::store::RegistryStore;
 use crate::transport::Turned;
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// Not on this machine: guests from there are known by their address.
+const AFAR: &str = "192.0.2.7";
 
 /// Bob, over HTTP, and Ann, who sits in the room: both have been heard, and what Ann says reaches Bob.
 async fn bob_and_ann() -> (Stage, super::stage::Sitting) {
@@ -232,7 +234,6 @@ async fn until_a_peer_over_udp_acknowledged_something_one_failure_is_the_end_for
     // Once it acknowledged, it is like others.
     ann.say("three").await;
     stage.next_sent().await;
-    ann.expect_silence(Duration::from_millis(0)).await;
     ann.expect(&["ann: three"]).await;
     stage.udp.set(Fate::Fails);
     ann.say("four").await;
@@ -293,12 +294,12 @@ async fn more_than_the_rate_is_turned_away() {
 #[tokio::test(start_paused = true)]
 async fn a_banned_peer_is_turned_away_and_a_muted_one_is_told() {
     let mut stage = Stage::new().await;
-    stage.register("bob", Protocol::HTTP, HERE, 9001).await;
+    stage.register("bob", Protocol::HTTP, AFAR, 9001).await;
     let room = RoomName::new("dev").unwrap();
     let (mut ann, mut heard) = stage.hub.sit("ann").await.unwrap();
     ann.run(Command::Create(room.clone())).await.unwrap();
     stage.open("dev=dev@http:8091").await;
-    stage.http.speak("bob", "hi", HERE).await.unwrap();
+    stage.http.speak("bob", "hi", AFAR).await.unwrap();
     let moderate = |action| {
         let (room, user) = (room.clone(), "bob".to_owned());
         Command::Moderate { room, action, user, seconds: None, reason: None }
@@ -306,7 +307,7 @@ async fn a_banned_peer_is_turned_away_and_a_muted_one_is_told() {
     while !matches!(heard.next().await.unwrap(), Event::Message(post) if &*post.record.body == "hi") {}
     ann.run(moderate(Moderation::Mute)).await.unwrap();
     while stage.sent.try_recv().is_ok() {}
-    stage.http.speak("bob", "am I heard?", HERE).await.unwrap();
+    stage.http.speak("bob", "am I heard?", AFAR).await.unwrap();
     let mut told = stage.next_sent().await;
     while told.2 != "system: you are muted in room dev" {
         told = stage.next_sent().await;
@@ -315,13 +316,15 @@ async fn a_banned_peer_is_turned_away_and_a_muted_one_is_told() {
     while !matches!(heard.next().await.unwrap(), Event::Left { .. }) {}
     // Its session ends behind the news.
     let banned = async {
-        while stage.http.speak("bob", "hi", HERE).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        loop {
+            if let Err(turned) = stage.http.speak("bob", "hi", AFAR).await {
+                return turned;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        stage.http.speak("bob", "hi", HERE).await
     };
     let answer = tokio::time::timeout(MINUTE, banned).await.unwrap();
-    assert_eq!(answer, Err(Turned::Away("you are banned from room dev".into())));
+    assert_eq!(answer, Turned::Away("you are banned from room dev".into()));
 }
 
 #[tokio::test(start_paused = true)]
