@@ -5,7 +5,6 @@
 mod common;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use common::raw;
 use common::raw_websocket::{self, read_close, read_text};
@@ -13,6 +12,7 @@ use common::room_peers::{ELSEWHERE, Ear, World, heard, message, say_http, say_ud
 use common::rooms::said;
 use serde_json::{Value, json};
 use talk::address::{Address, Protocol};
+use talk::limits::Limits;
 use talk::{Event, Peer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UdpSocket;
@@ -20,8 +20,9 @@ use tokio::time::timeout;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Long enough for anything on this machine to arrive.
-const A_WHILE: Duration = Duration::from_millis(500);
+/// How often something is said over UDP that is to be heard, and something that is not.
+const TRIES: usize = 100;
+const FEW: usize = 3;
 
 #[tokio::test]
 async fn peers_over_http_websocket_and_udp_and_rooms_hear_each_other_once_in_one_order() {
@@ -41,7 +42,7 @@ async fn peers_over_http_websocket_and_udp_and_rooms_hear_each_other_once_in_one
     socket.write_all(&raw_websocket::text(r#"{"user":"cid","text":"from cid"}"#)).await.unwrap();
     assert_eq!(read_text(&mut socket).await, "OK");
     assert_eq!(heard(&mut ann).await, ("cid".into(), "from cid".into()));
-    assert!(say_udp(HERE, by_udp, "dan", "from dan").await);
+    assert!(say_udp(HERE, by_udp, "dan", "from dan", TRIES).await);
     assert_eq!(heard(&mut ann).await, ("dan".into(), "from dan".into()));
     ann.say("from ann").await;
     assert_eq!(heard(&mut ann).await, ("ann".into(), "from ann".into()));
@@ -83,7 +84,11 @@ async fn peers_over_http_websocket_and_udp_and_rooms_hear_each_other_once_in_one
     for (user, text) in [bob.message().await, message(&cid.next().await), dan.message().await] {
         assert_eq!(text, "eve: and eve", "{user}");
     }
-    assert!(bob.try_next().is_none() && dan.try_next().is_none());
+    // And nothing twice.
+    ann.say("the end").await;
+    for (user, text) in [bob.message().await, message(&cid.next().await), dan.message().await] {
+        assert_eq!(text, "ann: the end", "{user}");
+    }
     world.stop().await;
 }
 
@@ -160,7 +165,7 @@ async fn whoever_claims_anothers_name_or_address_gets_nowhere() {
         timeout(raw::LONG, head).await.unwrap();
         let (code, reason) = read_close(&mut stream).await.unwrap();
         assert!(code == 1008 && reason.contains(user), "{code} {reason}");
-        assert!(!say_udp(from, by_udp, user, "it is me").await, "{user} is acknowledged");
+        assert!(!say_udp(from, by_udp, user, "it is me", FEW).await, "{user} is acknowledged");
     }
     // Neither is anybody sent to who did not speak, however they are asked for.
     let mut eve = world.rooms.rich("eve").await;
@@ -176,14 +181,17 @@ async fn whoever_claims_anothers_name_or_address_gets_nowhere() {
     }
     ann.say("only us").await;
     assert_eq!(ann.hear().await, said("ann", "only us"), "nobody came in");
-    tokio::time::sleep(A_WHILE).await;
-    assert!(bob.try_next().is_none() && far.try_next().is_none() && slow.try_next().is_none());
-    // From where they are, they are heard.
-    assert_eq!(raw::status(&say_http(ELSEWHERE, by_http, "far", "hello").await), "200");
-    assert_eq!(heard(&mut ann).await, ("far".into(), "hello".into()));
-    assert!(say_udp(ELSEWHERE, by_udp, "slow", "hello").await);
+    // From where they are, they are heard; and the first that each is sent is what comes after that.
+    for (from, name) in [(HERE, "bob"), (ELSEWHERE, "far")] {
+        assert_eq!(raw::status(&say_http(from, by_http, name, "hello").await), "200");
+        assert_eq!(heard(&mut ann).await, (name.into(), "hello".into()));
+    }
+    assert!(say_udp(ELSEWHERE, by_udp, "slow", "hello", TRIES).await);
     assert_eq!(heard(&mut ann).await, ("slow".into(), "hello".into()));
+    assert_eq!(bob.message().await, ("lobby".into(), "far: hello".into()));
     assert_eq!(far.message().await, ("lobby".into(), "slow: hello".into()));
+    ann.say("all of us").await;
+    assert_eq!(slow.message().await, ("yard".into(), "ann: all of us".into()));
     world.stop().await;
 }
 
@@ -205,8 +213,12 @@ async fn a_peer_of_the_first_version_over_udp_is_told_once_and_is_no_member() {
     assert!(told.len() < 150, "{told}");
     ann.say("hello").await;
     assert_eq!(ann.hear().await, said("ann", "hello"));
-    tokio::time::sleep(A_WHILE).await;
-    assert_eq!(old.try_next(), None);
+    // Nothing else comes before it understands the second version, and then what is said from then on.
+    world.register("old", "UDP", "127.0.0.1", old.port, Some(&["ack"])).await;
+    assert!(say_udp(HERE, by_udp, "old", "and now", TRIES).await);
+    ann.until(&said("old", "and now")).await;
+    ann.say("welcome").await;
+    assert_eq!(old.message().await, ("lobby".into(), "ann: welcome".into()));
     world.stop().await;
 }
 
@@ -258,14 +270,19 @@ async fn a_peer_whose_entry_ends_and_one_that_fails_three_times_leave() {
     ann.say("nobody").await;
     assert_eq!(ann.hear().await, said("ann", "nobody"));
     assert_eq!(raw::status(&say_http(HERE, by_http, "bob", "hi").await), "403");
-    tokio::time::sleep(A_WHILE).await;
-    assert_eq!(bob.try_next(), None);
+    world.register("bob", "HTTP", "127.0.0.1", bob.port, None).await;
+    assert_eq!(raw::status(&say_http(HERE, by_http, "bob", "back").await), "200");
+    ann.until(&said("bob", "back")).await;
+    ann.say("welcome").await;
+    assert_eq!(bob.message().await.1, "ann: welcome", "nothing of what was said meanwhile");
     world.stop().await;
 }
 
 #[tokio::test]
 async fn no_text_and_no_name_forges_a_line() {
-    let mut world = World::new().await;
+    let mut limits = Limits::default();
+    limits.commands_per_second = 0;
+    let mut world = World::with(&limits).await;
     let by_http = world.lobby("http").await;
     let (mut bob, mut eve) = (Ear::http(HERE).await, Ear::http(HERE).await);
     world.register("bob", "HTTP", "127.0.0.1", bob.port, Some(&["ack"])).await;
@@ -288,10 +305,6 @@ async fn no_text_and_no_name_forges_a_line() {
         let breaks = |c: char| c.is_control() || c == '\u{2028}' || c == '\u{2029}';
         assert!(!copy.contains(breaks), "{copy:?}");
         tried += 1;
-        if tried % 20 == 0 {
-            // A person's pace.
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
     }
     assert_eq!(tried, 40);
     for name in ["ann: x", "system", "server", "talk", "a b", "ann\n", "", "..", "аnn", "healthCheck"] {

@@ -37,9 +37,13 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let (store, spoken, limits) = (Arc::new(MemoryRegistry::default()), Spoken::default(), Limits::default());
-        let peers = Peers::new(store.clone(), spoken.clone(), &limits);
-        let hub = Hub::builder().route("peer", Arc::new(peers.clone())).build().await.unwrap();
+        Self::with(&Limits::default()).await
+    }
+
+    pub(crate) async fn with(limits: &Limits) -> Self {
+        let (store, spoken) = (Arc::new(MemoryRegistry::new(limits)), Spoken::new(limits));
+        let peers = Peers::new(store.clone(), spoken.clone(), limits);
+        let hub = Hub::builder().limits(limits.clone()).route("peer", Arc::new(peers.clone())).build().await.unwrap();
         let rooms = rooms::Server::over(hub).await;
         let service = service(store).spoken(spoken);
         let registry = Registry::bind(&"127.0.0.1".parse().unwrap(), 0, service).await.unwrap();
@@ -90,7 +94,6 @@ impl World {
         assert_eq!(raw::status(&answer), "200", "{answer}");
     }
 
-    /// Waits until the system says so in the room.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         for task in self.tasks {
@@ -170,11 +173,6 @@ impl Ear {
         message(&self.next().await)
     }
 
-    /// Something that came already.
-    pub(crate) fn try_next(&mut self) -> Option<String> {
-        self.heard.try_recv().ok()
-    }
-
     /// Listens no more.
     pub(crate) fn end(&self) {
         self.task.abort();
@@ -210,15 +208,15 @@ pub(crate) async fn connect_from(from: IpAddr, port: u16) -> TcpStream {
     socket.connect((Ipv4Addr::LOCALHOST, port).into()).await.unwrap()
 }
 
-/// Says something in version 2 over UDP, again and again until it is acknowledged; whether it was within a while.
-pub(crate) async fn say_udp(from: IpAddr, port: u16, user: &str, text: &str) -> bool {
+/// Says something in version 2 over UDP, so many times until it is acknowledged; whether it was.
+pub(crate) async fn say_udp(from: IpAddr, port: u16, user: &str, text: &str, tries: usize) -> bool {
     let socket = UdpSocket::bind((from, 0)).await.unwrap();
     let id = format!("{user}-{text}").chars().take(60).collect::<String>();
     let datagram = json!({ "user": user, "text": text, "id": id }).to_string();
     let mut buffer = [0; 1024];
-    for _ in 0..20 {
+    for _ in 0..tries {
         socket.send_to(datagram.as_bytes(), (Ipv4Addr::LOCALHOST, port)).await.unwrap();
-        if let Ok(answer) = timeout(Duration::from_millis(50), socket.recv(&mut buffer)).await {
+        if let Ok(answer) = timeout(Duration::from_millis(100), socket.recv(&mut buffer)).await {
             assert_eq!(buffer[..answer.unwrap()], *json!({ "ack": id }).to_string().as_bytes());
             return true;
         }
