@@ -40,7 +40,10 @@ async fn serve(config: Config) -> Result<ExitCode, String> {
         }
         error => error.to_string(),
     })?;
-    let ready = format!("{PROGRAM} listening on http://{}", server.local_addr());
+    let mut ready = format!("{PROGRAM} listening on http://{}", server.local_addr());
+    for (wire, at) in server.wires() {
+        ready.push_str(&format!("\n{wire} on {at}"));
+    }
     talk::terminal::serve(&ready, |stop| async {
         server.run_until(stop).await;
         Ok(())

@@ -14,6 +14,7 @@ mod rooms;
 mod tcp;
 #[allow(dead_code, reason = "wires take what they need")]
 mod unsigned;
+mod upgrades;
 mod websocket;
 
 use std::future::Future;
@@ -27,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::context::{Context, Gateway};
 pub use self::frames::{FrameServer, Received};
 use self::http::RoomService;
+#[cfg(feature = "server")]
+pub(crate) use self::unsigned::CountedUnsigned;
 use crate::address::Host;
 use crate::net;
 use crate::net::listener::bind;

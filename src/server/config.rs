@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::keys::{KEYS, Key};
 use crate::address::Host;
 use crate::limits::Limits;
-use crate::name::Nickname;
+use crate::name::{Nickname, RoomName};
 use crate::store::{Durability, Retention};
 
 /// What a server is told. Begin with [`Config::default`], which keeps everything in memory, and change fields, or
@@ -39,8 +39,45 @@ pub struct Config {
     pub admins: Vec<Nickname>,
     /// What may stay of each room.
     pub retention: Retention,
+    /// The wires of other chat systems into the rooms: none of them is open.
+    pub legacy: Legacy,
     /// Every other bound.
     pub limits: Limits,
+}
+
+/// The wires of other chat systems into the rooms.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Legacy {
+    /// Where they listen: 127.0.0.1. None of them keeps a secret on its way.
+    pub host: Host,
+    /// The room that those are in who choose none: `global`.
+    pub room: RoomName,
+    /// Pair chat; its own port is 6078.
+    pub pair_port: WirePort,
+    /// Where minechat is heard; its own port is 5000.
+    pub minechat_listen_port: WirePort,
+    /// Where minechat is written; its own port is 5050.
+    pub minechat_write_port: WirePort,
+    /// How often something is said to those who hear minechat, so that none of them takes silence for a dead link. Zero:
+    /// not at all.
+    pub minechat_heartbeat: Duration,
+    /// Console chat; its own port is 9009.
+    pub console_port: WirePort,
+    /// Whether what console users say is told on to whoever runs the server.
+    pub console_print_messages: bool,
+}
+
+/// Where a wire listens.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum WirePort {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// At its own port. If that is taken, the server goes on without the wire, and says so.
+    Usual,
+    /// At this port, or the server does not start; with 0 the system chooses one.
+    At(u16),
 }
 
 /// What is wrong with a configuration. The text names the place, the key and what would be right.
@@ -200,7 +237,23 @@ impl Default for Config {
             durability: Durability::default(),
             admins: Vec::new(),
             retention: Retention::default(),
+            legacy: Legacy::default(),
             limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Legacy {
+    fn default() -> Self {
+        Self {
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST).into(),
+            room: RoomName::global(),
+            pair_port: WirePort::Off,
+            minechat_listen_port: WirePort::Off,
+            minechat_write_port: WirePort::Off,
+            minechat_heartbeat: Duration::ZERO,
+            console_port: WirePort::Off,
+            console_print_messages: false,
         }
     }
 }
@@ -231,10 +284,17 @@ fn known(name: &str) -> String {
     let elsewhere = names(&|key| key.rsplit('.').next() == Some(last));
     match (elsewhere.is_empty(), table) {
         (false, _) => format!("is {elsewhere}"),
-        (true, "") => format!("are {}, and the tables server, retention and limits", names(&|key| !key.contains('.'))),
+        (true, "") => format!("are {}, and the tables {}", names(&|key| !key.contains('.')), tables()),
         (true, table) if is_section(table) => format!("are {}", names(&|key| key.starts_with(&format!("{table}.")))),
-        (true, _) => "tables are server, retention and limits".into(),
+        (true, _) => format!("tables are {}", tables()),
     }
+}
+
+/// The names of all tables.
+fn tables() -> String {
+    let mut tables: Vec<_> = KEYS.iter().filter_map(|key| key.name.rsplit_once('.')).map(|(table, _)| table).collect();
+    tables.dedup();
+    tables.join(", ")
 }
 
 fn bad(place: &str, key: &Key, value: String, wanted: String) -> ConfigError {
@@ -258,7 +318,7 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused_by_name() {
         assert!(error("prot = 1").starts_with("f.toml: unknown key \"prot\"; known are admins, data, "));
-        assert_eq!(error("port = 1"), "f.toml: unknown key \"port\"; known is server.port");
+        assert_eq!(error("port = 1"), "f.toml: unknown key \"port\"; known is server.port, pair.port, console.port");
         assert!(
             error("[server]\nprot = 1").starts_with("f.toml: unknown key \"server.prot\"; known are server.host, ")
         );
@@ -310,7 +370,9 @@ mod tests {
                 "data" => "/some/where",
                 "memory" | "limits.loopback_exempt" => "false",
                 "durability" => "os",
-                "server.host" => "0.0.0.0",
+                "server.host" | "legacy.host" => "0.0.0.0",
+                "legacy.room" => "lobby",
+                "console.print_messages" => "true",
                 "server.port" => "7777",
                 _ => "123",
             };
@@ -321,7 +383,9 @@ mod tests {
             read.merge("again", &typed.to_toml()).unwrap();
             assert_eq!(read.to_toml(), typed.to_toml());
             // And nothing else changed.
-            assert_eq!(typed.to_toml().replace(&shown, ""), Config::default().to_toml().replace(&before, ""), "{key}");
+            let (typed, before) = (typed.to_toml(), Config::default().to_toml());
+            assert_eq!(typed.lines().count(), before.lines().count());
+            assert_eq!(typed.lines().zip(before.lines()).filter(|(typed, before)| typed != before).count(), 1, "{key}");
         }
     }
 
@@ -346,6 +410,12 @@ mod tests {
             ("server.port", ""),
             ("server.port", "1\nx = 2"),
             ("server.host", "a b"),
+            ("pair.port", "65536"),
+            ("pair.port", "on"),
+            ("legacy.room", "a b"),
+            ("legacy.room", ""),
+            ("console.print_messages", "1"),
+            ("minechat.heartbeat", "-1"),
             ("server.host", ""),
             ("server.origins", "chat.example"),
             ("server.origins", "https://chat.example/"),

@@ -13,6 +13,7 @@ use tracing::debug;
 
 use super::metrics::{self, Scrape};
 use super::stores::Stores;
+use crate::gateway::Context;
 use crate::gateway::http::{RoomService, check_own};
 use crate::hub::Hub;
 use crate::limits::Limits;
@@ -43,6 +44,7 @@ pub(super) struct Services {
     pub(super) rooms: RoomService,
     pub(super) registry: RegistryService,
     pub(super) hub: Hub,
+    pub(super) wires: Context,
     pub(super) stores: Stores,
 }
 
@@ -134,6 +136,7 @@ impl Door {
             since: shared.since,
             ready: self.unready().is_none(),
             connections: shared.connections.counted(),
+            wires: services.map(|services| (services.wires.counted(), services.wires.counted_unsigned())),
             answers: std::array::from_fn(|i| shared.answers[i].load(Ordering::Relaxed)),
             hub: services.map(|services| (services.hub.gauges(), services.hub.counters().snapshot())),
             stores: services.into_iter().flat_map(|services| services.stores.loads()).collect(),
