@@ -14,7 +14,7 @@ use super::settings::{Environment, Settings, data_directory, default_file};
     help_triggers("-h", "--help"),
     usage = "[OPTIONS]",
     example = "talk-server\ntalk-server --host 0.0.0.0 --allow-host chat.example\ntalk-server --memory --set limits.commands_per_second=0\ntalk-server --print-config > server.toml; talk-server --config server.toml",
-    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_ROOM_PEER, TALK_LEGACY_HOST, TALK_LEGACY_ROOM, TALK_PAIR_PORT, TALK_MINECHAT_LISTEN_PORT,\nTALK_MINECHAT_WRITE_PORT, TALK_MINECHAT_HEARTBEAT, TALK_CONSOLE_PORT,\nTALK_CONSOLE_PRINT_MESSAGES, TALK_CONFIG), and that more than the file, which\nwithout --config is talk/server.toml in the platform's configuration\ndirectory. TALK_DATA names a directory for data, instead of the platform's;\nRUST_LOG says what is logged to stderr. Every limit is a key of the file:\n--print-config shows them all."
+    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_ROOM_PEER, TALK_LEGACY_HOST, TALK_LEGACY_ROOM, TALK_PAIR_PORT,\nTALK_MINECHAT_LISTEN_PORT, TALK_MINECHAT_WRITE_PORT, TALK_MINECHAT_HEARTBEAT,\nTALK_CONSOLE_PORT, TALK_CONSOLE_PRINT_MESSAGES, TALK_CONFIG), and that more\nthan the file, which without --config is talk/server.toml in the platform's\nconfiguration directory. TALK_DATA names a directory for data, instead of the\nplatform's; RUST_LOG says what is logged to stderr. Every limit is a key of the file:\n--print-config shows them all."
 )]
 struct Arguments {
     /// the address to listen on (default 127.0.0.1)
@@ -332,7 +332,9 @@ mod tests {
     #[test]
     fn the_help_shows_every_option_with_its_default() {
         let Err(Exit::Asked(help)) = read(&["--help"], &[], None) else { panic!("no help") };
-        for option in ["host", "port", "data", "memory", "durability", "origin", "allow-host", "config", "set"] {
+        for option in
+            ["host", "port", "data", "memory", "durability", "origin", "allow-host", "room-peer", "config", "set"]
+        {
             assert!(help.contains(&format!("--{option}")), "{option} in {help}");
         }
         for wanted in ["7000", "127.0.0.1", "TALK_DATA", "PORT", "-h, --help", "--print-config", "fsync"] {
