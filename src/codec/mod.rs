@@ -3,6 +3,7 @@
 pub mod json;
 pub mod registry;
 pub mod rooms;
+pub mod syslog;
 pub mod talk;
 
 use bytes::BytesMut;
