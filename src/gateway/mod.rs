@@ -6,6 +6,7 @@
 mod frames;
 pub mod http;
 mod request;
+pub mod syslog;
 mod websocket;
 
 use std::future::Future;

@@ -20,6 +20,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::limits::Limits;
 use crate::message::Timestamp;
 use crate::text::SafeText;
 
@@ -78,7 +79,7 @@ pub struct Said<'a> {
 }
 
 impl Records {
-    /// As the process of that number on that host. What of a host's name does not fit is left away, down to `-`, which
+    /// As the process of that number on that host, with [`Limits::syslog_record`] as by default. What of a host's name does not fit is left away, down to `-`, which
     /// says that nobody knows.
     #[must_use]
     pub fn new(format: Format, host: Option<&str>, process: Option<u32>) -> Self {
@@ -91,7 +92,7 @@ impl Records {
         };
         let host: String = host.chars().filter(char::is_ascii_graphic).take(MOST_HOST).collect();
         let host = format!("{} ", if host.is_empty() { NIL } else { &host });
-        Self { format, host, process, most: MOST }.at_most(MOST)
+        Self { format, host, process, most: 0 }.at_most(Limits::default().syslog_record)
     }
 
     /// Records of at most that many bytes, framing not included: at least 480, and 1,024 at most for RFC 3164. What a
@@ -211,9 +212,6 @@ impl fmt::Display for Format {
 pub const LEAST: usize = 480;
 /// Bytes that most receivers of datagrams take (RFC 5426, section 3.2).
 pub const MOST_DATAGRAM: usize = 2048;
-/// Bytes of a record unless another bound is set, below the 8,096 that rsyslog takes whole. It makes a second record
-/// of what is beyond that, and a stranger would have written all of it.
-pub const MOST: usize = 8000;
 /// Bytes of a record of RFC 3164 (section 4.1).
 const MOST_3164: usize = 1024;
 /// Characters of a host (RFC 5424, section 6).
