@@ -141,7 +141,10 @@ pub fn is_room_protocol_name(name: &str) -> bool {
 /// The name under which some registries send their health checks as ordinary messages.
 pub const HEALTH_CHECK: &str = "healthCheck";
 
-const RESERVED: [&str; 4] = ["system", "server", "talk", HEALTH_CHECK];
+const SERVER: &str = "talk";
+const RESERVED: [&str; 4] = ["system", "server", SERVER, HEALTH_CHECK];
+/// Stands between a name and its number.
+const NUMBER: char = '#';
 
 fn check_ascii(name: &str) -> Result<(), NameError> {
     if name.is_empty() {
@@ -178,7 +181,7 @@ impl Nickname {
         if name.chars().nth(MAX_NAME).is_some() {
             return Err(NameError::TooLong);
         }
-        let misleading = name.contains('#')
+        let misleading = name.contains(NUMBER)
             || name.contains(": ")
             || name.trim() != name
             || name.chars().any(|c| c.is_control() || is_invisible(c))
@@ -190,6 +193,34 @@ impl Nickname {
             return Err(NameError::Reserved);
         }
         Ok(Self(name.into()))
+    }
+
+    /// What somebody is called who came by a name that was taken, on a wire that allows that: `alice#2`. A name that
+    /// somebody chooses holds no `#`, so nobody can pass for another by it.
+    ///
+    /// # Errors
+    /// [`NameError::Misleading`] when `name` has a number already, or `number` is below 2.
+    pub fn numbered(name: &Self, number: u32) -> Result<Self, NameError> {
+        if number < 2 || name.0.contains(NUMBER) {
+            return Err(NameError::Misleading);
+        }
+        Ok(Self(format!("{name}{NUMBER}{number}").into()))
+    }
+
+    /// Parses a nickname that somebody may have, numbered or not: to look a user up, not to name one.
+    ///
+    /// # Errors
+    /// As for [`Nickname::new`].
+    pub fn known(name: &str) -> Result<Self, NameError> {
+        let Some((chosen, number)) = name.rsplit_once(NUMBER) else { return Self::new(name) };
+        let numbered = Self::numbered(&Self::new(chosen)?, number.parse().map_err(|_| NameError::Misleading)?)?;
+        // Numbers have other spellings.
+        if numbered.as_str() == name { Ok(numbered) } else { Err(NameError::Misleading) }
+    }
+
+    /// What the server itself is called where it says something: reserved, so nobody else is.
+    pub(crate) fn server() -> Self {
+        Self(SERVER.into())
     }
 
     /// The nickname as text.
@@ -285,5 +316,26 @@ mod tests {
             assert_eq!(Nickname::new(bad), Err(NameError::Misleading), "{bad:?}");
         }
         assert_eq!(Nickname::new(&"я".repeat(65)), Err(NameError::TooLong));
+    }
+
+    #[test]
+    fn numbered_names_are_known_and_never_chosen() {
+        let alice = Nickname::new("alice").unwrap();
+        let second = Nickname::numbered(&alice, 2).unwrap();
+        assert_eq!(second.as_str(), "alice#2");
+        assert_eq!(Nickname::known("alice#2"), Ok(second.clone()));
+        assert_eq!(Nickname::known("alice"), Ok(alice.clone()));
+        assert!(Nickname::new("alice#2").is_err());
+        assert!(Nickname::numbered(&alice, 1).is_err() && Nickname::numbered(&second, 3).is_err());
+        for bad in
+            ["alice#1", "alice#02", "alice#+2", "alice#", "#2", "alice#2#3", "alice#4294967296", "talk#2", "al: ice#2"]
+        {
+            assert!(Nickname::known(bad).is_err(), "{bad}");
+        }
+        let long = Nickname::new(&"я".repeat(64)).unwrap();
+        assert_eq!(
+            Nickname::known(Nickname::numbered(&long, 12).unwrap().as_str()).unwrap().as_str().chars().count(),
+            67
+        );
     }
 }

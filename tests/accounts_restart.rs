@@ -7,7 +7,7 @@ use std::path::Path;
 use talk::limits::Limits;
 use talk::message::Timestamp;
 use talk::name::Nickname;
-use talk::secret::Password;
+use talk::secret::{Password, Secret};
 use talk::store::{AccountStore, Durability, SqliteAccounts, SqliteHistory, SqliteRegistry, SqliteRules, StoreError};
 
 #[tokio::test]
@@ -79,20 +79,60 @@ async fn what_has_ended_is_not_revived_by_a_restart() {
 }
 
 #[tokio::test]
-async fn tokens_and_passwords_are_on_disk_as_hashes_only() {
+async fn tokens_passwords_and_keys_are_on_disk_as_hashes_only() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let bob = store.create_account(&nick("bobby-tables"), &password("correct horse battery"), at(0)).await.unwrap();
+    let key = Secret::random();
+    store.create_keyed(&nick("Zen tester"), &key.hash(), at(0)).await.unwrap();
     assert_eq!(store.settings().await.unwrap().synchronous, 2);
     drop(store);
-    let mut found = 0;
+    let (mut found, mut keys) = (0, 0);
     for file in std::fs::read_dir(dir.path()).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         let holds = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
         assert!(!holds(b"correct horse battery") && !holds(bob.token.reveal().as_bytes()));
+        assert!(!holds(key.reveal().as_bytes()));
         found += usize::from(holds(b"bobby-tables") && holds(bob.token.hash().as_bytes()));
+        keys += usize::from(holds(key.hash().as_bytes()));
     }
-    assert_eq!(found, 1, "the look finds what is there");
+    assert_eq!((found, keys), (1, 1), "the look finds what is there");
+}
+
+#[tokio::test]
+async fn keys_outlive_a_restart_and_stay_unique() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let key = Secret::random();
+    let zen = store.create_keyed(&nick("Zen tester"), &key.hash(), at(0)).await.unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.sign_in_by_key(&key.hash(), at(10)).await.unwrap().user, zen.user);
+    let taken = store.create_keyed(&nick("eve"), &key.hash(), at(10)).await;
+    assert!(matches!(taken, Err(StoreError::Taken)), "{taken:?}");
+}
+
+#[tokio::test]
+async fn a_database_from_before_keys_is_brought_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let bob = store.create_account(&nick("bob"), &password("correct horse"), at(0)).await.unwrap();
+    drop(store);
+    let file = dir.path().join("accounts.db");
+    let first = "DROP INDEX user_by_key; ALTER TABLE users DROP COLUMN key; PRAGMA user_version = 1";
+    rusqlite::Connection::open(&file).unwrap().execute_batch(first).unwrap();
+
+    let store = open(dir.path());
+    assert_eq!(store.sign_in(&nick("bob"), &password("correct horse"), at(10)).await.unwrap().user, bob.user);
+    let key = Secret::random();
+    store.create_keyed(&nick("ann"), &key.hash(), at(10)).await.unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.sign_in_by_key(&key.hash(), at(20)).await.unwrap().user.nickname, nick("ann"));
+    drop(store);
+    rusqlite::Connection::open(&file).unwrap().execute_batch("PRAGMA user_version = 3").unwrap();
+    let newer = SqliteAccounts::open(dir.path(), &Limits::default());
+    assert!(matches!(newer, Err(StoreError::Unavailable(_))), "what a newer program wrote is left alone: {newer:?}");
 }
 
 #[test]
@@ -100,6 +140,8 @@ fn a_row_that_makes_no_sense_refuses_the_start() {
     for (what, sql) in [
         ("a nickname", "UPDATE users SET nickname = 'a#b'"),
         ("a password", "UPDATE users SET password = x'00'"),
+        ("a key", "UPDATE users SET key = x'00' WHERE nickname = 'ann'"),
+        ("a password beside a key", "UPDATE users SET password = zeroblob(48), key = randomblob(32)"),
         ("a token of nobody", "UPDATE tokens SET user = x'00'"),
         ("a time", "UPDATE tokens SET issued = -1"),
         ("two of one name", "UPDATE users SET nickname = 'ann'"),

@@ -92,6 +92,14 @@ impl AccountStore for SlowToTell {
         self.inner.sign_in(name, password, now).await
     }
 
+    async fn create_keyed(&self, name: &Nickname, key: &SecretHash, now: Timestamp) -> Result<Issued, StoreError> {
+        self.inner.create_keyed(name, key, now).await
+    }
+
+    async fn sign_in_by_key(&self, key: &SecretHash, now: Timestamp) -> Result<Issued, StoreError> {
+        self.inner.sign_in_by_key(key, now).await
+    }
+
     async fn by_token(&self, token: &SecretHash, now: Timestamp) -> Result<Option<(User, Session)>, StoreError> {
         self.inner.by_token(token, now).await
     }

@@ -323,8 +323,8 @@ fn config(limits: &Limits) -> WebSocketConfig {
 
 fn encoding(mode: Mode) -> Encoding {
     match mode {
-        Mode::Plain => Encoding::new("rooms", &Plain),
-        Mode::Rich => Encoding::new("rooms.v2", &Rich),
+        Mode::Plain => Encoding::new("rooms", &Plain).confirming(),
+        Mode::Rich => Encoding::new("rooms.v2", &Rich).confirming(),
     }
 }
 

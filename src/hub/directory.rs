@@ -30,6 +30,8 @@ pub(super) struct Directory {
     /// Rooms that vanished, whose rules are to be forgotten.
     vanished: Vec<RoomName>,
     sessions: u64,
+    /// Those who hear a room and are nobody.
+    listeners: HashMap<SessionId, (RoomName, Arc<Outbox>)>,
     /// Ways to direct messages that were ever opened.
     directs: u64,
     stopped: bool,
@@ -58,6 +60,9 @@ struct Room {
     /// Fires when the last task that served it has ended.
     ended: Option<CancellationToken>,
     sessions: usize,
+    listeners: usize,
+    /// It stays, whoever comes or goes.
+    pinned: bool,
     rules: RoomRules,
     /// Whether something is kept of what was said there.
     stored: bool,
@@ -247,8 +252,7 @@ impl Directory {
 
     /// Changes a room's rules; `None` when there is no such room.
     pub(super) fn change_room<T>(&mut self, name: &RoomName, change: impl FnOnce(&mut RoomRules) -> T) -> Option<T> {
-        let exists = name.as_str() == GLOBAL || self.rooms.contains_key(&RoomKey::Room(name.clone()));
-        let room = exists.then(|| self.rooms.entry(RoomKey::Room(name.clone())).or_default())?;
+        let room = self.has_room(name).then(|| self.rooms.entry(RoomKey::Room(name.clone())).or_default())?;
         let changed = change(&mut room.rules);
         if let Some(inbox) = &room.inbox {
             inbox.guarded.store(!room.rules.mutes.is_empty(), Ordering::Relaxed);
@@ -274,8 +278,7 @@ impl Directory {
 
     /// Whether there is such a room, made now if `make` and there is not.
     fn check_room(&self, user: UserId, room: &RoomName, make: bool, limits: &Limits) -> Result<(), Refusal> {
-        let exists = room.as_str() == GLOBAL || self.rooms.contains_key(&RoomKey::Room(room.clone()));
-        match (exists, make) {
+        match (self.has_room(room), make) {
             (true, true) => Err(Refusal::RoomExists(room.to_string())),
             (false, false) => Err(Refusal::NoRoom(room.to_string())),
             (false, true) if self.made.get(&user).is_some_and(|made| *made >= limits.rooms_per_user) => {
@@ -334,6 +337,61 @@ impl Directory {
         lock(&place.rooms).push((entry.room.clone(), inbox.clone()));
         let joined = present.join(entry.user, entry.session, &inbox, entry.resume).ok_or(Refusal::Over)?;
         Ok(Entering { start, joined, changed, reopened })
+    }
+
+    /// Lets somebody hear a room that there is, who is nobody.
+    pub(super) fn listen(
+        &mut self,
+        name: &RoomName,
+        outbox: &Arc<Outbox>,
+    ) -> Result<(SessionId, Option<Start>), Refusal> {
+        if self.stopped {
+            return Err(Refusal::Over);
+        }
+        if !self.has_room(name) {
+            return Err(Refusal::NoRoom(name.to_string()));
+        }
+        self.sessions += 1;
+        let (session, key) = (SessionId(self.sessions), RoomKey::Room(name.clone()));
+        let room = self.rooms.entry(key.clone()).or_default();
+        room.listeners += 1;
+        let start = room.start(&key);
+        if let Some(inbox) = &room.inbox {
+            inbox.put(Input::Listen { session, outbox: outbox.clone() });
+        }
+        self.listeners.insert(session, (name.clone(), outbox.clone()));
+        Ok((session, start))
+    }
+
+    /// Lets them hear it no more.
+    pub(super) fn unlisten(&mut self, session: SessionId) {
+        let Some((name, _)) = self.listeners.remove(&session) else { return };
+        let key = RoomKey::Room(name);
+        if let Some(room) = self.rooms.get_mut(&key) {
+            if let Some(inbox) = &room.inbox {
+                inbox.put(Input::Leave { session, done: None });
+            }
+            room.listeners = room.listeners.saturating_sub(1);
+            self.rest(&key);
+        }
+    }
+
+    pub(super) fn has_room(&self, name: &RoomName) -> bool {
+        name.as_str() == GLOBAL || self.rooms.contains_key(&RoomKey::Room(name.clone()))
+    }
+
+    /// Makes a room that nobody made, unless it is there, and lets it stay.
+    pub(super) fn pin(&mut self, name: &RoomName) {
+        self.rooms.entry(RoomKey::Room(name.clone())).or_default().pinned = true;
+    }
+
+    /// The way into a room at work.
+    pub(super) fn room_inbox(&self, name: &RoomName) -> Option<Arc<Inbox>> {
+        self.rooms.get(&RoomKey::Room(name.clone()))?.inbox.clone()
+    }
+
+    pub(super) fn is_here(&self, user: UserId) -> bool {
+        self.users.contains_key(&user)
     }
 
     /// Lets a session out of a room. What comes back is ready when it hears nothing of it any more.
@@ -437,7 +495,7 @@ impl Directory {
     pub(super) fn rest(&mut self, key: &RoomKey) {
         let Some(room) = self.rooms.get_mut(key) else { return };
         let empty = match key {
-            RoomKey::Room(name) => room.sessions == 0 && name.as_str() != GLOBAL,
+            RoomKey::Room(name) => room.sessions + room.listeners == 0 && name.as_str() != GLOBAL,
             RoomKey::Direct(user) => self.users.get(user).is_none_or(|present| present.sessions.is_empty()),
         };
         if !empty {
@@ -447,7 +505,7 @@ impl Directory {
             room.stored |= inbox.spoken();
             inbox.close();
         }
-        if matches!(key, RoomKey::Room(_)) && !room.stored {
+        if matches!(key, RoomKey::Room(_)) && !room.stored && !room.pinned {
             self.vanish(key);
         }
     }
@@ -461,7 +519,7 @@ impl Directory {
         }
         room.ended = None;
         let forget = match key {
-            RoomKey::Room(_) => empty,
+            RoomKey::Room(_) => empty && !room.pinned,
             RoomKey::Direct(_) => lock(&room.directs).is_empty(),
         };
         if forget {
@@ -530,7 +588,8 @@ impl Directory {
                 inbox.close();
             }
         }
-        self.users.values().flat_map(|user| &user.sessions).map(|place| place.outbox.clone()).collect()
+        let sessions = self.users.values().flat_map(|user| &user.sessions).map(|place| &place.outbox);
+        sessions.chain(self.listeners.values().map(|(_, outbox)| outbox)).cloned().collect()
     }
 
     /// The rooms that vanished since this was asked last.
@@ -541,10 +600,12 @@ impl Directory {
     /// What there is, but for what waits in the ways out.
     pub(super) fn gauges(&self) -> (Gauges, Vec<Arc<Outbox>>) {
         let sessions = self.users.values().flat_map(|user| &user.sessions);
-        let outboxes: Vec<_> = sessions.map(|place| place.outbox.clone()).collect();
+        let mut outboxes: Vec<_> = sessions.map(|place| place.outbox.clone()).collect();
         let rooms =
             self.rooms.iter().filter(|(key, room)| matches!(key, RoomKey::Room(_)) && room.sessions > 0).count();
-        (Gauges { users: self.users.len(), sessions: outboxes.len(), rooms, ..Gauges::default() }, outboxes)
+        let gauges = Gauges { users: self.users.len(), sessions: outboxes.len(), rooms, ..Gauges::default() };
+        outboxes.extend(self.listeners.values().map(|(_, outbox)| outbox.clone()));
+        (gauges, outboxes)
     }
 
     /// Rooms that are not one user's direct messages. Counted when a room is made, which is rare.
@@ -604,7 +665,7 @@ impl Present {
 impl Room {
     /// Whether nobody is in it, and nothing under way.
     fn is_idle(&self) -> bool {
-        self.sessions == 0 && self.inbox.is_none() && self.ended.is_none()
+        self.sessions == 0 && !self.pinned && self.inbox.is_none() && self.ended.is_none()
     }
 
     /// Whether a task serves it, or will in a moment.

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
-use crate::message::{Epoch, MessageId, UserId};
+use crate::message::{Epoch, Event, MessageId, UserId};
 use crate::name::Nickname;
 
 /// One session's number, never used twice in a hub's life.
@@ -55,6 +55,19 @@ pub(super) enum Input {
         seq: u64,
     },
     Who(Arc<Outbox>),
+    /// Somebody wants to know how many users are in it.
+    Count(oneshot::Sender<usize>),
+    /// Somebody hears it who is no member.
+    Listen {
+        session: SessionId,
+        outbox: Arc<Outbox>,
+    },
+    /// A member's new account speaks for the first time.
+    Announce {
+        user: UserId,
+    },
+    /// Something that everybody hears in its order, and that is not kept.
+    Notice(Event),
     /// Something was cut from the history.
     Cut,
 }

@@ -36,8 +36,10 @@
 mod connection;
 mod counters;
 mod directory;
+mod house;
 mod inbox;
 mod keep;
+mod listener;
 mod moderate;
 mod outbox;
 mod pace;
@@ -46,9 +48,11 @@ mod receipts;
 mod recent;
 mod replay;
 mod room;
+mod route;
 mod seat;
 mod sink;
 mod turn;
+mod watch;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -65,15 +69,19 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 pub use counters::{Counted, Counters, Cut, Gauges};
+pub use listener::Listener;
 pub use outbox::{End, Flushed, Outbox};
 pub use rate::Rate;
+pub use route::{Parcel, Route, Routed};
 pub use seat::{Heard, Seat};
 pub use sink::{Batch, Encoding, Offered, Sink};
+pub use watch::{Told, Watch};
 
 use self::connection::{Connection, Ended};
 use self::directory::{Directory, Missed, Newcomer, Start};
 use self::keep::{Flying, Keeper};
 use self::pace::Pace;
+use self::route::Routes;
 use self::turn::Turns;
 use crate::limits::Limits;
 #[cfg(doc)]
@@ -100,6 +108,10 @@ struct Inner {
     rules: Arc<dyn RuleStore>,
     admins: HashSet<Nickname>,
     retention: Retention,
+    watches: Arc<[Arc<dyn Watch>]>,
+    routes: Routes,
+    /// Messages that are on their way out of the hub.
+    routing: Arc<Semaphore>,
     /// Runs with the runtime's clock, from the wall clock at the start.
     started: (Instant, Timestamp),
     counters: Counters,
@@ -169,6 +181,8 @@ pub struct Builder {
     rules: Option<Arc<dyn RuleStore>>,
     admins: HashSet<Nickname>,
     retention: Retention,
+    watches: Vec<Arc<dyn Watch>>,
+    routes: Routes,
 }
 
 impl Builder {
@@ -206,6 +220,18 @@ impl Builder {
     /// What may stay of each room; everything otherwise. Kept to by [`Hub::tend`].
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
+        self
+    }
+
+    /// Lets somebody know of every message; several may.
+    pub fn watch(mut self, watch: Arc<dyn Watch>) -> Self {
+        self.watches.push(watch);
+        self
+    }
+
+    /// Sends direct messages to `word:name` this way.
+    pub fn route(mut self, word: &'static str, route: Arc<dyn Route>) -> Self {
+        self.routes.insert(word, route);
         self
     }
 
@@ -248,6 +274,9 @@ impl Builder {
             rules: self.rules.unwrap_or_else(|| Arc::new(MemoryRules::new(&limits))),
             admins: self.admins,
             retention: self.retention,
+            watches: self.watches.into(),
+            routes: self.routes,
+            routing: Arc::new(Semaphore::new(route::MOST_ROUTED)),
             started: (Instant::now(), turn::now()),
             counters: Counters::default(),
             directory: Mutex::default(),
@@ -288,6 +317,8 @@ impl Hub {
             rules: None,
             admins: HashSet::new(),
             retention: Retention::default(),
+            watches: Vec::new(),
+            routes: Routes::new(),
         }
     }
 
@@ -305,8 +336,8 @@ impl Hub {
     /// # Cancel safety
     /// Dropped before it is ready, there may be such a guest for a minute.
     pub async fn sign_up(&self, name: &Nickname) -> Result<Secret, Refusal> {
-        // No guest stands where an administrator's account belongs.
-        if is_reserved(name.as_str()) || self.inner.admins.contains(name) {
+        // No guest stands where an administrator's account belongs, or where a route leads.
+        if is_reserved(name.as_str()) || self.inner.leads_elsewhere(name) || self.inner.admins.contains(name) {
             return Err(Refusal::Taken(name.to_string()));
         }
         let issued = self.inner.accounts.create_guest(name, self.inner.now()).await;
@@ -321,7 +352,7 @@ impl Hub {
     /// # Cancel safety
     /// As for [`Hub::sign_up`].
     pub async fn sign_in(&self, name: &Nickname, password: &Password) -> Result<Secret, SignInError> {
-        if is_reserved(name.as_str()) {
+        if is_reserved(name.as_str()) || self.inner.leads_elsewhere(name) {
             return Err(Refusal::Taken(name.to_string()).into());
         }
         let (accounts, now) = (&self.inner.accounts, self.inner.now());
@@ -530,10 +561,15 @@ impl Inner {
         wall.after(started.elapsed())
     }
 
+    /// Whether direct messages to such a name go out of the hub.
+    fn leads_elsewhere(&self, name: &Nickname) -> bool {
+        self.routes.keys().any(|word| name.as_str().split_once(':').is_some_and(|(first, _)| first == *word))
+    }
+
     /// Starts a room's task, which ends when its inbox is closed.
     fn start(self: &Arc<Self>, start: Start) {
         let hub: Weak<Self> = Arc::downgrade(self);
-        let recent = self.recent.clone();
+        let (recent, watches) = (self.recent.clone(), self.watches.clone());
         let keeper = Keeper::new(start.key.clone(), self.history.clone(), self.flying.clone());
         self.tasks.spawn(async move {
             let Start { key, inbox, after, ended, directs } = start;
@@ -543,7 +579,7 @@ impl Inner {
             }
             let guard = ended.clone().drop_guard();
             let head = keeper.head().await.ok();
-            let empty = Turns::new(hub.clone(), keeper, head, inbox, directs, recent).run().await;
+            let empty = Turns::new(hub.clone(), keeper, head, inbox, directs, recent, watches).run().await;
             drop(guard);
             if let Some(hub) = hub.upgrade() {
                 hub.lock().ended(&key, &ended, empty);

@@ -150,7 +150,7 @@ impl Seat {
     /// Who has a nickname, here or not.
     async fn somebody(&self, name: &str) -> Result<(UserId, Nickname), Refusal> {
         let nobody = || Refusal::NoUser(name.to_owned());
-        let nickname = Nickname::new(name).map_err(|_| nobody())?;
+        let nickname = Nickname::known(name).map_err(|_| nobody())?;
         let found = self.hub().accounts.by_nickname(&nickname, self.hub().now()).await;
         let user = found.map_err(|error| refusal(error, &nickname))?.ok_or_else(nobody)?;
         Ok((user.id, nickname))

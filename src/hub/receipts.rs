@@ -135,8 +135,10 @@ struct Direct {
     id: MessageId,
     to: Arc<str>,
     seq: u64,
-    /// When it was sent, if it was.
-    sent: Option<Instant>,
+    /// When it was sent, if it was, and whether it may be confirmed.
+    sent: Option<(Instant, bool)>,
+    /// Its author has heard that nobody confirmed it.
+    timed_out: bool,
 }
 
 impl DirectReceipts {
@@ -146,7 +148,14 @@ impl DirectReceipts {
         if self.followed.len() >= MOST_FOLLOWED {
             self.followed.pop_front();
         }
-        self.followed.push_back(Direct { author: post.record.user, id, to, seq: post.record.seq, sent: None });
+        self.followed.push_back(Direct {
+            author: post.record.user,
+            id,
+            to,
+            seq: post.record.seq,
+            sent: None,
+            timed_out: false,
+        });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -164,39 +173,67 @@ impl DirectReceipts {
         sessions: impl Iterator<Item = (&'a mut Progress, &'a Outbox)>,
         now: Instant,
     ) -> Vec<(UserId, Event)> {
-        let (mut sent, mut received) = (0, 0);
+        let (mut sent, mut received, mut confirming) = (0, 0, false);
         for (progress, outbox) in sessions {
             progress.look(outbox);
             (sent, received) = (sent.max(progress.sent), received.max(progress.received));
+            confirming |= outbox.encoding().is_confirming();
         }
         let mut events = Vec::new();
         self.followed.retain_mut(|direct| {
-            let state = match direct.sent {
-                _ if direct.seq <= received => Delivery::Delivered,
-                None if direct.seq <= sent => Delivery::Sent,
+            let told = match direct.sent {
+                _ if direct.seq <= received => direct.told(Delivery::Delivered, direct.timed_out.then_some(LATE)),
+                None if direct.seq <= sent => direct.told(Delivery::Sent, None),
                 None => return true,
-                Some(at) => return now < at + FOLLOWED,
+                Some((at, _)) if now < at + FOLLOWED => return true,
+                Some(_) => {
+                    events.extend(direct.time_out());
+                    return false;
+                }
             };
-            events.push((direct.author, direct.told(state, None)));
-            direct.sent = Some(now);
-            state == Delivery::Sent
+            events.push((direct.author, told));
+            direct.sent.get_or_insert((now, confirming));
+            direct.seq > received
         });
         events
     }
 
+    /// What the authors are to hear when the user's last session is over: nobody is there to confirm anything. When the
+    /// user comes again, it may still be.
+    pub(super) fn part(&mut self) -> Vec<(UserId, Event)> {
+        self.followed.iter_mut().filter(|direct| direct.sent.is_some()).filter_map(Direct::time_out).collect()
+    }
+
     /// What the authors are to hear when the user is gone for good.
     pub(super) fn fail(&mut self) -> Vec<(UserId, Event)> {
-        let unsent = self.followed.drain(..).filter(|direct| direct.sent.is_none());
-        unsent.map(|direct| (direct.author, direct.told(Delivery::Failed, Some("gone")))).collect()
+        let told = self.followed.drain(..).filter_map(|mut direct| match direct.sent {
+            None => Some((direct.author, direct.told(Delivery::Failed, Some("gone")))),
+            Some(_) => direct.time_out(),
+        });
+        told.collect()
     }
 }
 
 impl Direct {
+    /// That nobody confirmed it, told once, and only where somebody could have.
+    fn time_out(&mut self) -> Option<(UserId, Event)> {
+        let (_, confirming) = self.sent?;
+        if !confirming || self.timed_out {
+            return None;
+        }
+        self.timed_out = true;
+        Some((self.author, self.told(Delivery::Sent, Some(TIMED_OUT))))
+    }
+
     fn told(&self, state: Delivery, reason: Option<&'static str>) -> Event {
         Event::DirectReceipt { id: self.id.clone(), to: self.to.clone(), state, reason }
     }
 }
 
+/// Why a message that was sent is not followed any more.
+const TIMED_OUT: &str = "timed out";
+/// Why an author hears of one again.
+const LATE: &str = "late";
 /// How often an author hears of a message at most.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How long a message is followed after it was said, or a direct one after it was sent.

@@ -15,7 +15,7 @@ use super::outbox::{End, Outbox};
 use super::pace::Pace;
 use super::replay::{Job, Replay};
 use super::sink::{Batch, Encoding, Offered, Sink};
-use super::{Inner, Lifetime, refusal};
+use super::{Inner, Lifetime, refusal, route};
 use crate::message::{Closing, Command, Event, MessageId, Refusal, RoomKey, UserId};
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::store::{MAX_PAGE, Page};
@@ -28,6 +28,8 @@ pub struct Seat {
     rooms: Rooms,
     /// Reads the history for it, once it asked for some.
     replay: Option<Replay>,
+    /// Sends for it what leaves the hub, once it said something of the kind.
+    routed: Option<route::Sender>,
     pace: Option<Pace>,
 }
 
@@ -39,7 +41,7 @@ impl Seat {
         outbox: Arc<Outbox>,
         pace: Option<Pace>,
     ) -> Self {
-        Self { connection, session, outbox, rooms, replay: None, pace }
+        Self { connection, session, outbox, rooms, replay: None, routed: None, pace }
     }
 
     /// Who sits here.
@@ -152,6 +154,39 @@ impl Seat {
         }
     }
 
+    /// Lets a room know that this user's new account speaks there for the first time ([`Event::Registered`]).
+    ///
+    /// # Errors
+    /// [`Refusal::NotInRoom`].
+    pub fn announce(&self, room: &RoomName) -> Result<(), Refusal> {
+        self.inbox(Some(room))?.put(Input::Announce { user: self.user() });
+        Ok(())
+    }
+
+    /// Lets a user know that this one is gone ([`Event::Parted`]), behind all that this one said to them. Whoever is not
+    /// here, or blocks this user, hears nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`].
+    pub async fn part(&self, whom: &Nickname) -> Result<(), Refusal> {
+        let (hub, user) = (self.hub(), self.name().ok_or(Refusal::Over)?);
+        let found = hub.accounts.by_nickname(whom, hub.now()).await.map_err(|error| refusal(error, whom))?;
+        let Some(whom) = found.map(|found| found.id) else { return Ok(()) };
+        let directory = hub.lock();
+        let Some(rules) = directory.user_rules(whom) else { return Ok(()) };
+        if rules.blocked.iter().any(|(blocked, _)| *blocked == self.user()) {
+            return Ok(());
+        }
+        let inbox = directory.direct_inbox(whom);
+        drop(directory);
+        let event = Event::Parted { user };
+        match inbox {
+            Some(inbox) => inbox.put(Input::Notice(event)),
+            None => hub.tell(&[(whom, event)]),
+        }
+        Ok(())
+    }
+
     /// Tells the session that a command was refused.
     pub fn refuse(&self, why: Refusal, id: Option<MessageId>) {
         self.hub().counters.refused(&why);
@@ -221,10 +256,17 @@ impl Seat {
         Ok((name, inbox, said))
     }
 
-    async fn direct(&self, to: &str, body: Arc<str>, id: Option<MessageId>) -> Result<(), Refusal> {
+    async fn direct(&mut self, to: &str, body: Arc<str>, id: Option<MessageId>) -> Result<(), Refusal> {
+        let route = to.split_once(':').and_then(|(word, _)| self.hub().routes.get(word)).cloned();
+        if let Some(route) = route {
+            let from = self.name().ok_or(Refusal::Over)?;
+            let (hub, user, reply) = (self.connection.hub(), self.connection.user().id, &self.outbox);
+            let sender = self.routed.get_or_insert_with(|| route::Sender::start(hub, user, reply.clone()));
+            return sender.put(route::Job { route, from, to: to.into(), body, id });
+        }
         let (hub, user) = (self.hub(), self.user());
         let nobody = || Refusal::NoUser(to.to_owned());
-        let nickname = Nickname::new(to).map_err(|_| nobody())?;
+        let nickname = Nickname::known(to).map_err(|_| nobody())?;
         let found = hub.accounts.by_nickname(&nickname, hub.now()).await;
         let whom = found.map_err(|error| refusal(error, &nickname))?.ok_or_else(nobody)?.id;
         let known = hub.lock().user_rules(whom).cloned();
@@ -332,7 +374,8 @@ impl Seat {
     }
 
     async fn rename(&self, new: &Nickname) -> Result<(), Refusal> {
-        if is_reserved(new.as_str()) {
+        let leads_elsewhere = |word: &&str| new.as_str().split_once(':').is_some_and(|(first, _)| first == *word);
+        if is_reserved(new.as_str()) || self.hub().routes.keys().any(leads_elsewhere) {
             return Err(Refusal::Taken(new.to_string()));
         }
         let hub = self.hub();

@@ -13,16 +13,27 @@ use crate::message::Event;
 pub struct Encoding {
     name: &'static str,
     encoder: Option<&'static dyn Encode>,
+    confirming: bool,
 }
 
 impl Encoding {
     /// No bytes: the member takes the events themselves.
-    pub const EVENTS: Self = Self { name: "events", encoder: None };
+    pub const EVENTS: Self = Self { name: "events", encoder: None, confirming: false };
 
     /// An encoding; `name` tells it from all others.
     #[must_use]
     pub const fn new(name: &'static str, encoder: &'static dyn Encode) -> Self {
-        Self { name, encoder: Some(encoder) }
+        Self { name, encoder: Some(encoder), confirming: false }
+    }
+
+    /// For a wire on which programs tell that they took a direct message, so that one who does not is worth a word.
+    #[must_use]
+    pub const fn confirming(self) -> Self {
+        Self { confirming: true, ..self }
+    }
+
+    pub(super) fn is_confirming(&self) -> bool {
+        self.confirming
     }
 
     pub(super) fn encoder(&self) -> Option<&'static dyn Encode> {
@@ -144,6 +155,11 @@ pub trait Sink: Send + Sync + 'static {
     /// Takes what it can at once; never waits. What it does not take is kept in the member's bounded queue, and comes
     /// again when the gateway calls [`Outbox::flush`](super::Outbox::flush). Calls for one member never overlap.
     fn offer(&self, batch: &Batch) -> Offered;
+
+    /// Whether the session hears in a room what it said there itself.
+    fn echo(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

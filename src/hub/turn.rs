@@ -18,6 +18,7 @@ use super::receipts::{DirectReceipts, Progress, Receipts};
 use super::recent::Recent;
 use super::room::RoomState;
 use super::sink::{Batch, Encoding};
+use super::watch::{Told, Watch};
 use crate::message::{Epoch, Event, MessageId, Position, Post, Refusal, RoomKey, Timestamp, UserId};
 use crate::name::{Nickname, RoomName};
 
@@ -54,13 +55,15 @@ pub(super) struct Turns {
     receipts: Receipts,
     directs: Arc<Mutex<DirectReceipts>>,
     directs_due: Option<Instant>,
+    watches: Arc<[Arc<dyn Watch>]>,
     /// When the first of the inputs that are taken now came in.
     since: Instant,
 }
 
 struct Member {
     session: SessionId,
-    user: UserId,
+    /// `None`: whoever it is, they are no member.
+    user: Option<UserId>,
     outbox: Arc<Outbox>,
     /// Whom it does not hear.
     blocked: Arc<[UserId]>,
@@ -104,6 +107,7 @@ impl Turns {
         inbox: Arc<Inbox>,
         directs: Arc<Mutex<DirectReceipts>>,
         recent: Arc<AtomicUsize>,
+        watches: Arc<[Arc<dyn Watch>]>,
     ) -> Self {
         let adrift = head.is_none();
         let head = head.unwrap_or_else(|| Position { epoch: Epoch::random(), seq: 0 });
@@ -129,6 +133,7 @@ impl Turns {
             receipts: Receipts::default(),
             directs,
             directs_due: None,
+            watches,
             since: Instant::now(),
         }
     }
@@ -159,6 +164,7 @@ impl Turns {
                 }
                 Ok(None) => {
                     self.commit().await;
+                    self.part();
                     return !self.adrift && self.state.head().seq == 0;
                 }
                 Err(_) => {}
@@ -220,7 +226,7 @@ impl Turns {
                 }
                 Input::Blocked { user, blocked } => {
                     self.commit().await;
-                    for member in self.members.iter_mut().filter(|member| member.user == user) {
+                    for member in self.members.iter_mut().filter(|member| member.user == Some(user)) {
                         member.blocked = blocked.clone();
                     }
                     self.blocking = self.members.iter().filter(|member| !member.blocked.is_empty()).count();
@@ -247,6 +253,19 @@ impl Turns {
                 Input::Who(reply) => {
                     let names = self.names.get_or_insert_with(|| self.state.names().into());
                     self.told.push((reply, Event::System(names.clone())));
+                }
+                Input::Count(reply) => {
+                    let _ = reply.send(self.state.len());
+                }
+                Input::Listen { session, outbox } => self.listen(session, outbox),
+                Input::Announce { user } => {
+                    if let (Some(room), Some(user)) = (self.room(), self.state.name(user).cloned()) {
+                        self.notice(Event::Registered { room, user });
+                    }
+                }
+                Input::Notice(event) => {
+                    self.urgent = true;
+                    self.add(event);
                 }
             }
             if self.open.len() >= BATCH_EVENTS || self.size >= BATCH_BYTES {
@@ -278,17 +297,36 @@ impl Turns {
                 self.notice(event);
             }
         }
-        self.lanes[lane].members += 1;
         self.blocking += usize::from(!blocked.is_empty());
-        let place = self.members.len();
-        self.places.insert(session, place);
-        let (from, progress) = (self.open.len(), Progress::default());
-        self.members.push(Member { session, user, outbox, blocked, lane, from, progress, behind: false, gone: false });
+        let place = self.seat(session, Some(user), outbox, blocked, lane);
         let joined = match resume {
             Some(resume) => self.resume(place, resume),
             None => Joined::Live,
         };
         let _ = done.send(joined);
+    }
+
+    /// Gives a session its place, from which it hears what comes next.
+    fn seat(
+        &mut self,
+        session: SessionId,
+        user: Option<UserId>,
+        outbox: Arc<Outbox>,
+        blocked: Arc<[UserId]>,
+        lane: usize,
+    ) -> usize {
+        self.lanes[lane].members += 1;
+        let place = self.members.len();
+        self.places.insert(session, place);
+        let (from, progress) = (self.open.len(), Progress::default());
+        self.members.push(Member { session, user, outbox, blocked, lane, from, progress, behind: false, gone: false });
+        place
+    }
+
+    /// Lets somebody hear the room who is no member of it.
+    fn listen(&mut self, session: SessionId, outbox: Arc<Outbox>) {
+        let lane = self.lane(outbox.encoding());
+        self.seat(session, None, outbox, Arc::default(), lane);
     }
 
     /// Asks where the room ends, if that is not known; tells whether it is. Nothing is open that is not kept.
@@ -378,7 +416,7 @@ impl Turns {
         }
         self.lanes[member.lane].members -= 1;
         self.blocking -= usize::from(!member.blocked.is_empty());
-        if let (Some(user), Some(room)) = (self.state.leave(member.user), self.room()) {
+        if let (Some(user), Some(room)) = (member.user.and_then(|user| self.state.leave(user)), self.room()) {
             self.notice(Event::Left { room, user });
         }
     }
@@ -387,7 +425,7 @@ impl Turns {
     fn expel(&mut self, user: UserId, why: &Arc<str>) {
         let left = self.room().zip(self.state.name(user)).map(|(room, user)| Event::Left { room, user: user.clone() });
         let told: Vec<_> = left.into_iter().chain([Event::System(why.clone())]).collect();
-        let sessions = self.members.iter().filter(|member| member.user == user);
+        let sessions = self.members.iter().filter(|member| member.user == Some(user));
         for (session, outbox) in sessions.map(|m| (m.session, m.outbox.clone())).collect::<Vec<_>>() {
             self.leave(session);
             outbox.tell(&told);
@@ -401,7 +439,7 @@ impl Turns {
         let event = Event::Renamed { room, old, new: new.clone() };
         // Whoever did it hears it at once, behind all that came before.
         self.commit().await;
-        for member in self.members.iter().filter(|member| member.user == user) {
+        for member in self.members.iter().filter(|member| member.user == Some(user)) {
             member.outbox.tell(std::slice::from_ref(&event));
             self.unheard.push((self.open.len(), member.session));
         }
@@ -453,6 +491,9 @@ impl Turns {
                 self.unheard.push((self.open.len(), member.session));
             }
         }
+        if let Some(session) = session.filter(|_| !reply.sink().echo()) {
+            self.hide(session);
+        }
         self.unkept.push(Unkept { at: self.open.len(), post: post.clone(), said: Answer { id, to, reply, echo } });
         self.urgent = true;
         let confirm = match self.state.key() {
@@ -501,6 +542,9 @@ impl Turns {
             self.told.push((reply.clone(), Event::Message(post.clone())));
         }
         let record = &post.record;
+        for watch in &*self.watches {
+            watch.said(&Told { post: &post, to: to.as_deref() });
+        }
         if let Some(id) = id {
             let at = Position { epoch: post.epoch.clone(), seq: record.seq };
             self.told.push((reply, Event::Accepted { id: id.clone(), room: record.room.clone(), at }));
@@ -613,7 +657,8 @@ impl Turns {
         let events = if self.receipts.due().is_some_and(|due| due <= now) {
             let Some(room) = self.room() else { return };
             let members = self.members.iter_mut().filter(|member| !member.behind);
-            self.receipts.tick(&room, members.map(|m| (m.user, &mut m.progress, &*m.outbox, &*m.blocked)), now)
+            let members = members.filter_map(|m| Some((m.user?, &mut m.progress, &*m.outbox, &*m.blocked)));
+            self.receipts.tick(&room, members, now)
         } else if self.directs_due.is_some_and(|due| due <= now) {
             let mut directs = lock(&self.directs);
             let sessions = self.members.iter_mut().filter(|member| !member.behind);
@@ -623,6 +668,14 @@ impl Turns {
         } else {
             return;
         };
+        if let Some(hub) = self.hub.upgrade().filter(|_| !events.is_empty()) {
+            hub.tell(&events);
+        }
+    }
+
+    /// The user whose direct messages these are is here no more: nobody confirms what was sent.
+    fn part(&self) {
+        let events = lock(&self.directs).part();
         if let Some(hub) = self.hub.upgrade().filter(|_| !events.is_empty()) {
             hub.tell(&events);
         }

@@ -34,6 +34,18 @@ pub enum Event {
         /// Who.
         user: Nickname,
     },
+    /// Somebody who has just made an account speaks for the first time; they have entered before.
+    Registered {
+        /// Where.
+        room: RoomName,
+        /// Who.
+        user: Nickname,
+    },
+    /// Somebody who spoke to this user alone is gone.
+    Parted {
+        /// Who.
+        user: Nickname,
+    },
     /// Somebody in the room took another nickname.
     Renamed {
         /// Where.
@@ -73,7 +85,8 @@ pub enum Event {
         to: Arc<str>,
         /// How far it came.
         state: Delivery,
-        /// Why it came no further.
+        /// Why it came no further. With [`Delivery::Sent`] that nobody confirmed it in time, although the recipient's
+        /// program could have: `timed out`; and with [`Delivery::Delivered`] that it was confirmed after that: `late`.
         reason: Option<&'static str>,
     },
     /// The other end is to confirm that its program took a direct message: wires whose clients cannot say so

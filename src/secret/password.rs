@@ -5,6 +5,8 @@ use std::fmt;
 use argon2::{Algorithm, Argon2, Params, Version};
 use thiserror::Error;
 
+use super::SecretHash;
+
 /// An account's secret: 8 to 128 characters of any kind. Its `Debug` shows nothing.
 ///
 /// Unlike a [`Secret`](super::Secret), which is random, it may be guessed; so what is kept of it is slow to compute.
@@ -48,6 +50,12 @@ impl Password {
     #[must_use]
     pub fn is(&self, hash: &PasswordHash) -> bool {
         self.salted(&hash.salt) == hash.hash
+    }
+
+    /// Its hash as a [`Secret`](super::Secret)'s, to compare where it may be a random secret that a program made.
+    #[must_use]
+    pub fn as_key(&self) -> SecretHash {
+        SecretHash(blake3::hash(self.0.as_bytes()))
     }
 
     fn salted(&self, salt: &[u8; 16]) -> blake3::Hash {

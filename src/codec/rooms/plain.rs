@@ -20,6 +20,7 @@ impl Encode for Plain {
             Event::Message(post) => said(out, &post.record.from, &post.record.body),
             Event::Joined { user, .. } => system(out, format_args!("{user} joined")),
             Event::Left { user, .. } => system(out, format_args!("{user} left")),
+            Event::Parted { user } => system(out, format_args!("{user} left")),
             Event::Renamed { old, new, .. } => system(out, format_args!("{old} is now {new}")),
             Event::System(text) => said(out, SYSTEM, text),
             Event::Refused { why, .. } => system(out, format_args!("{why}")),
@@ -29,6 +30,7 @@ impl Encode for Plain {
             }
             Event::Confirm { seq, .. } => frame::ping(out, confirmation(*seq).as_bytes()),
             Event::Accepted { .. }
+            | Event::Registered { .. }
             | Event::Typing { .. }
             | Event::Receipt { .. }
             | Event::DirectReceipt { .. }

@@ -41,15 +41,17 @@ impl Encode for Rich {
                 "type": "receipt", "id": id.as_str(), "room": room, "seq": seq,
                 "sent": sent, "delivered": delivered, "members": members,
             }),
+            // It stays sent.
+            Event::DirectReceipt { state: Delivery::Sent, reason: Some(_), .. } => return false,
             Event::DirectReceipt { id, to, state, reason } => {
                 let mut receipt = json!({ "type": "receipt", "id": id.as_str(), "to": &**to, "state": word(*state) });
-                if let Some(reason) = reason {
+                if let Some(reason) = reason.filter(|_| *state != Delivery::Delivered) {
                     receipt["reason"] = (*reason).into();
                 }
                 receipt
             }
-            // A rich client says `received` by itself.
-            Event::Confirm { .. } => return false,
+            // A rich client says `received` by itself, has the presence of rooms, and pairs with nobody.
+            Event::Confirm { .. } | Event::Registered { .. } | Event::Parted { .. } => return false,
             Event::Gap { room, from, to } => json!({ "type": "gap", "room": room.to_string(), "from": from, "to": to }),
             Event::Recovered { room, epoch, from, to, recovered } => json!({
                 "type": "recovered", "room": room.to_string(), "epoch": epoch.as_str(),

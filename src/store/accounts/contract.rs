@@ -29,6 +29,7 @@ where
     guests_and_accounts_are_found_again(&fresh().await).await;
     a_nickname_is_held_by_one(&fresh().await).await;
     accounts_sign_in_with_their_password(&fresh().await).await;
+    accounts_with_a_key_are_found_by_it(&fresh().await).await;
     an_unused_token_is_void_after_a_minute(&fresh().await).await;
     a_used_token_stands_for_a_day(&fresh().await).await;
     a_dropped_plain_session_frees_token_and_nickname(&fresh().await).await;
@@ -89,6 +90,33 @@ async fn accounts_sign_in_with_their_password(store: &impl AccountStore) {
     let nobody = store.sign_in(&nick("eve"), &password("correct horse"), at(100)).await;
     assert!(matches!(nobody, Err(StoreError::Unknown)), "{nobody:?}");
     assert_eq!(store.sessions(first.user.id, at(100)).await.unwrap().len(), 1, "the first was never used");
+}
+
+async fn accounts_with_a_key_are_found_by_it(store: &impl AccountStore) {
+    let key = Secret::random();
+    let zen = store.create_keyed(&nick("Zen tester"), &key.hash(), at(0)).await.unwrap();
+    assert!(zen.user.account);
+    assert!(store.by_token(&zen.token.hash(), at(1)).await.unwrap().is_some());
+    let again = store.sign_in_by_key(&key.hash(), at(1000 * DAY)).await.unwrap();
+    assert_eq!(again.user, zen.user, "it stays, as every account does");
+    assert_ne!(again.session, zen.session);
+    let typed = store.sign_in(&nick("Zen tester"), &password(key.reveal()), at(1000 * DAY)).await.unwrap();
+    assert_eq!(typed.user, zen.user, "it is a password, too");
+    let wrong = store.sign_in(&nick("Zen tester"), &password(Secret::random().reveal()), at(1000 * DAY)).await;
+    assert!(matches!(wrong, Err(StoreError::Forbidden)), "{wrong:?}");
+    unknown(store.sign_in_by_key(&Secret::random().hash(), at(1000 * DAY)).await, "a key that nobody has");
+    store.create_account(&nick("bob"), &password(Secret::random().reveal()), at(1000 * DAY)).await.unwrap();
+    let taken = store.create_keyed(&nick("bob"), &Secret::random().hash(), at(1000 * DAY)).await;
+    assert!(matches!(taken, Err(StoreError::Taken)), "the nickname: {taken:?}");
+    let taken = store.create_keyed(&nick("eve"), &key.hash(), at(1000 * DAY)).await;
+    assert!(matches!(taken, Err(StoreError::Taken)), "the key: {taken:?}");
+    let chosen = password("correct horse");
+    store.create_account(&nick("carl"), &chosen, at(1000 * DAY)).await.unwrap();
+    unknown(store.sign_in_by_key(&chosen.as_key(), at(1000 * DAY)).await, "a password is no key");
+    let renamed = store.rename(zen.user.id, &nick("Zen"), at(1000 * DAY)).await.unwrap();
+    assert_eq!(store.sign_in_by_key(&key.hash(), at(1000 * DAY)).await.unwrap().user, renamed);
+    assert_eq!(store.forget(&[zen.user.id], at(3000 * DAY)).await.unwrap(), 0);
+    store.sign_in_by_key(&key.hash(), at(3000 * DAY)).await.unwrap();
 }
 
 async fn an_unused_token_is_void_after_a_minute(store: &impl AccountStore) {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::front::account_store;
 use super::slow::Passwords;
-use super::table::{Batch, Change, Done, Table};
+use super::table::{Batch, Change, Done, Proof, Table};
 use super::{AccountStore, Issued, Session, SessionId, User};
 use crate::limits::Limits;
 use crate::message::{Timestamp, UserId};

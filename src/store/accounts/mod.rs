@@ -146,12 +146,25 @@ pub trait AccountStore: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Issued, StoreError>;
 
-    /// Gives an account another session.
+    /// Makes an account whose secret is a random key that the caller made, with a first session. The key alone tells
+    /// whose it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`] when somebody has the nickname, or the key; [`StoreError::Full`].
+    async fn create_keyed(&self, nickname: &Nickname, key: &SecretHash, now: Timestamp) -> Result<Issued, StoreError>;
+
+    /// Gives an account another session. An account that has a key has it for a password, too.
     ///
     /// # Errors
     /// [`StoreError::Forbidden`] when the password is wrong or the user is a guest; [`StoreError::Unknown`] when nobody
     /// has the nickname; [`StoreError::Full`] when the account has as many sessions as it may, all connected.
     async fn sign_in(&self, nickname: &Nickname, password: &Password, now: Timestamp) -> Result<Issued, StoreError>;
+
+    /// Gives the account that has the key another session.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`] when nobody has it; [`StoreError::Full`] as for [`sign_in`](Self::sign_in).
+    async fn sign_in_by_key(&self, key: &SecretHash, now: Timestamp) -> Result<Issued, StoreError>;
 
     /// Whose token it is, and for which session, unless it is void. Looking is no use of it.
     ///

@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use super::front::account_store;
 use super::slow::Passwords;
-use super::table::{Account, Batch, Change, Done, Table, Token};
+use super::table::{Account, Batch, Change, Done, Proof, Table, Token};
 use super::{AccountStore, Issued, Session, SessionId, User};
 use crate::limits::Limits;
 use crate::message::{Timestamp, UserId};
@@ -19,7 +19,7 @@ use crate::secret::{Password, PasswordHash, SecretHash};
 use crate::store::StoreError;
 use crate::store::sqlite::{Database, Reply, Spec, SqliteLoad, SqliteSettings, Writer, failure};
 
-/// Users in a directory on disk, which one process at a time may use. Tokens and passwords are there as hashes only.
+/// Users in a directory on disk, which one process at a time may use. Tokens, passwords and keys are there as hashes only.
 ///
 /// The first call counts as a drop of all connections that there were. `now` has to be a clock that goes on while the
 /// program does not run. Dropping the store waits for the changes that were handed over.
@@ -133,8 +133,9 @@ fn store(transaction: &Transaction<'_>, rows: &[(UserId, Option<&Account>)]) -> 
             forget.execute([id.as_bytes()])?;
             continue;
         };
-        let password = account.password.map(|password| password.to_bytes());
-        put.execute(params![id.as_bytes(), account.nickname.as_str(), password, stored(account.since)])?;
+        let password = account.proof.and_then(Proof::password).map(|password| password.to_bytes());
+        let key = account.proof.and_then(Proof::key).map(|key| *key.as_bytes());
+        put.execute(params![id.as_bytes(), account.nickname.as_str(), password, key, stored(account.since)])?;
         for token in &account.tokens {
             issue.execute(params![
                 token.hash.as_bytes(),
@@ -153,7 +154,7 @@ fn store(transaction: &Transaction<'_>, rows: &[(UserId, Option<&Account>)]) -> 
 fn load(connection: &Connection, table: &mut Table) -> Result<(), StoreError> {
     let failed = |e: rusqlite::Error| failure(&e);
     let damaged = |e: Box<dyn std::error::Error>| StoreError::Damaged(format!("a user's row makes no sense: {e}"));
-    let mut users = connection.prepare("SELECT id, nickname, password, since FROM users").map_err(failed)?;
+    let mut users = connection.prepare("SELECT id, nickname, password, key, since FROM users").map_err(failed)?;
     let mut tokens = connection.prepare(TOKENS).map_err(failed)?;
     let mut rows = users.query([]).map_err(failed)?;
     let mut known = 0;
@@ -179,11 +180,19 @@ fn load(connection: &Connection, table: &mut Table) -> Result<(), StoreError> {
 fn user(row: &Row<'_>) -> Result<Account, Box<dyn std::error::Error>> {
     Ok(Account {
         id: UserId::from_bytes(row.get(0)?),
-        nickname: Nickname::new(&row.get::<_, String>(1)?)?,
-        password: row.get::<_, Option<[u8; 48]>>(2)?.map(PasswordHash::from_bytes),
-        since: time(row.get(3)?)?,
+        nickname: Nickname::known(&row.get::<_, String>(1)?)?,
+        proof: proof(row.get(2)?, row.get(3)?)?,
+        since: time(row.get(4)?)?,
         tokens: Vec::new(),
     })
+}
+
+fn proof(password: Option<[u8; 48]>, key: Option<[u8; 32]>) -> Result<Option<Proof>, Box<dyn std::error::Error>> {
+    match (password, key) {
+        (Some(_), Some(_)) => Err("it has a password and a key".into()),
+        (Some(password), None) => Ok(Some(Proof::Password(PasswordHash::from_bytes(password)))),
+        (None, key) => Ok(key.map(|key| Proof::Key(SecretHash::from_bytes(key)))),
+    }
 }
 
 fn token(row: &Row<'_>) -> Result<Token, Box<dyn std::error::Error>> {
@@ -208,7 +217,8 @@ fn stored(time: Timestamp) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-const SPEC: Spec = Spec { what: "accounts", file: "accounts.db", lock: "accounts.lock", schema: SCHEMA, synced: true };
+const SPEC: Spec =
+    Spec { what: "accounts", file: "accounts.db", lock: "accounts.lock", versions: &[SCHEMA, KEYS], synced: true };
 const SCHEMA: &str = "
     CREATE TABLE users (id BLOB NOT NULL PRIMARY KEY, nickname TEXT NOT NULL, password BLOB, since INTEGER NOT NULL)
         STRICT, WITHOUT ROWID;
@@ -222,8 +232,11 @@ const SCHEMA: &str = "
         ends INTEGER
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX tokens_of ON tokens (user);";
+const KEYS: &str = "
+    ALTER TABLE users ADD COLUMN key BLOB;
+    CREATE UNIQUE INDEX user_by_key ON users (key) WHERE key IS NOT NULL;";
 const TOKENS: &str = "SELECT hash, session, issued, used, rich, ends FROM tokens WHERE user = ?1 ORDER BY session";
-const PUT_USER: &str = "INSERT INTO users (id, nickname, password, since) VALUES (?1, ?2, ?3, ?4)
-    ON CONFLICT (id) DO UPDATE SET nickname = ?2, password = ?3";
+const PUT_USER: &str = "INSERT INTO users (id, nickname, password, key, since) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT (id) DO UPDATE SET nickname = ?2, password = ?3, key = ?4";
 const PUT_TOKEN: &str = "INSERT INTO tokens (hash, user, session, issued, used, rich, ends)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";

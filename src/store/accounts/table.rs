@@ -3,7 +3,7 @@
 //! As with a registry, a change is first planned into a [`Batch`] over the table, and applied with the whole batch once
 //! that is written down.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use super::{Issued, RESERVED, Session, SessionId, TOKEN, UNUSED, User};
@@ -19,10 +19,19 @@ pub(super) struct Account {
     pub(super) id: UserId,
     pub(super) nickname: Nickname,
     /// `None`: a guest.
-    pub(super) password: Option<PasswordHash>,
+    pub(super) proof: Option<Proof>,
     pub(super) since: Timestamp,
     /// Oldest first.
     pub(super) tokens: Vec<Token>,
+}
+
+/// What an account signs in with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Proof {
+    /// A secret that its owner chose.
+    Password(PasswordHash),
+    /// A random secret, which also tells whose it is.
+    Key(SecretHash),
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,9 +49,9 @@ pub(super) struct Token {
 /// One change that a backend is asked for.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Create(Nickname, Option<PasswordHash>),
-    /// Another session; the password was checked before against the hash that is given.
-    SignIn(UserId, PasswordHash),
+    Create(Nickname, Option<Proof>),
+    /// Another session; what was shown was checked before against what is given.
+    SignIn(UserId, Proof),
     Connect(SecretHash, bool),
     Touch(SecretHash),
     Disconnect(UserId, SessionId),
@@ -71,6 +80,7 @@ pub(super) struct Batch {
     /// Who has a nickname, and whose a token is, where that changed.
     nicknames: HashMap<Nickname, UserId>,
     tokens: HashMap<SecretHash, UserId>,
+    keys: HashSet<SecretHash>,
     /// Users that the table will have more (or fewer) than now.
     grown: isize,
 }
@@ -88,6 +98,8 @@ pub(super) struct Table {
     accounts: HashMap<UserId, Account>,
     nicknames: HashMap<Nickname, UserId>,
     tokens: HashMap<SecretHash, UserId>,
+    /// Whose the keys of accounts are.
+    keys: HashMap<SecretHash, UserId>,
     /// When each guest who is not connected ends.
     ends: BTreeSet<(Timestamp, UserId)>,
     capacity: usize,
@@ -97,7 +109,7 @@ pub(super) struct Table {
 impl Account {
     /// When a guest ends; `None`: not by the clock alone.
     fn ends(&self) -> Option<Timestamp> {
-        if self.password.is_some() || self.tokens.iter().any(|token| token.connections > 0) {
+        if self.proof.is_some() || self.tokens.iter().any(|token| token.connections > 0) {
             return None;
         }
         Some(self.tokens.iter().map(|token| token.ends).max().unwrap_or_default())
@@ -109,11 +121,11 @@ impl Account {
 
     /// A guest who has lost the last token has lost the nickname.
     pub(super) fn has_nickname(&self) -> bool {
-        self.password.is_some() || !self.tokens.is_empty()
+        self.proof.is_some() || !self.tokens.is_empty()
     }
 
     fn user(&self) -> User {
-        let account = self.password.is_some();
+        let account = self.proof.is_some();
         User { id: self.id, nickname: self.nickname.clone(), account, since: self.since }
     }
 
@@ -153,6 +165,17 @@ impl Account {
     }
 }
 
+impl Proof {
+    pub(super) fn key(self) -> Option<SecretHash> {
+        if let Self::Key(key) = self { Some(key) } else { None }
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(super) fn password(self) -> Option<PasswordHash> {
+        if let Self::Password(password) = self { Some(password) } else { None }
+    }
+}
+
 impl Token {
     fn is_live(&self, now: Timestamp) -> bool {
         self.connections > 0 || now < self.ends
@@ -188,6 +211,7 @@ impl Table {
             accounts: HashMap::new(),
             nicknames: HashMap::new(),
             tokens: HashMap::new(),
+            keys: HashMap::new(),
             ends: BTreeSet::new(),
             capacity: limits.users,
             sessions: limits.sessions_per_user,
@@ -197,10 +221,10 @@ impl Table {
     /// Plans a change.
     pub(super) fn plan(&self, batch: &mut Batch, change: &Change, now: Timestamp) -> Result<Done, StoreError> {
         match change {
-            Change::Create(nickname, password) => self.create(batch, nickname, *password, now),
-            Change::SignIn(user, password) => self.with(batch, *user, now, |account| {
+            Change::Create(nickname, proof) => self.create(batch, nickname, *proof, now),
+            Change::SignIn(user, proof) => self.with(batch, *user, now, |account| {
                 // Whatever was checked, it was checked against this.
-                if account.password != Some(*password) {
+                if account.proof != Some(*proof) {
                     return Err(StoreError::Forbidden);
                 }
                 account.issue(self.sessions, now)
@@ -291,6 +315,7 @@ impl Table {
             self.nicknames.insert(account.nickname.clone(), id);
         }
         self.tokens.extend(account.tokens.iter().map(|token| (token.hash, id)));
+        self.keys.extend(account.proof.and_then(Proof::key).map(|key| (key, id)));
         self.ends.extend(account.ends().map(|end| (end, id)));
         self.accounts.insert(id, account);
     }
@@ -307,6 +332,9 @@ impl Table {
         }
         for token in &account.tokens {
             self.tokens.remove(&token.hash);
+        }
+        if let Some(key) = account.proof.and_then(Proof::key) {
+            self.keys.remove(&key);
         }
         if let Some(end) = account.ends() {
             self.ends.remove(&(end, id));
@@ -341,10 +369,14 @@ impl Table {
         self.ends.iter().take_while(|(end, _)| *end <= now).take(ENDED).map(|(_, id)| *id).collect()
     }
 
-    /// The hash to check a password against before [`Change::SignIn`].
-    pub(super) fn password(&self, nickname: &Nickname, now: Timestamp) -> Result<(UserId, PasswordHash), StoreError> {
+    /// What to check a password against before [`Change::SignIn`].
+    pub(super) fn proof(&self, nickname: &Nickname, now: Timestamp) -> Result<(UserId, Proof), StoreError> {
         let account = self.by_nickname(nickname, now).ok_or(StoreError::Unknown)?;
-        account.password.map(|password| (account.id, password)).ok_or(StoreError::Forbidden)
+        account.proof.map(|proof| (account.id, proof)).ok_or(StoreError::Forbidden)
+    }
+
+    pub(super) fn by_key(&self, key: &SecretHash) -> Option<UserId> {
+        self.keys.get(key).copied()
     }
 
     /// Whether all that is stored of a user stands already.
@@ -353,7 +385,7 @@ impl Table {
         match (self.accounts.get(&id), account) {
             (Some(old), Some(new)) => {
                 old.nickname == new.nickname
-                    && old.password == new.password
+                    && old.proof == new.proof
                     && old.tokens.len() == new.tokens.len()
                     && old.tokens.iter().zip(&new.tokens).all(|(old, new)| old.is_stored_as(new))
             }
@@ -366,10 +398,14 @@ impl Table {
         &self,
         batch: &mut Batch,
         nickname: &Nickname,
-        password: Option<PasswordHash>,
+        proof: Option<Proof>,
         now: Timestamp,
     ) -> Result<Done, StoreError> {
         if self.holder(batch, nickname, now).is_some() {
+            return Err(StoreError::Taken);
+        }
+        let key = proof.and_then(Proof::key);
+        if key.is_some_and(|key| self.keys.contains_key(&key) || batch.keys.contains(&key)) {
             return Err(StoreError::Taken);
         }
         if self.accounts.len().saturating_add_signed(batch.grown) >= self.capacity {
@@ -377,9 +413,10 @@ impl Table {
         }
         self.release(batch, nickname, now);
         let (id, nickname) = (UserId::random(), nickname.clone());
-        let mut account = Account { id, nickname, password, since: now, tokens: Vec::new() };
+        let mut account = Account { id, nickname, proof, since: now, tokens: Vec::new() };
         let done = account.issue(self.sessions, now)?;
         batch.grown += 1;
+        batch.keys.extend(key);
         batch.put(account);
         Ok(done)
     }

@@ -410,7 +410,8 @@ fn stored(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-const SPEC: Spec = Spec { what: "history", file: "history.db", lock: "history.lock", schema: SCHEMA, synced: true };
+const SPEC: Spec =
+    Spec { what: "history", file: "history.db", lock: "history.lock", versions: &[SCHEMA], synced: true };
 /// Records that one transaction cuts at most from a room, so that nobody waits long behind it.
 const STEP: u64 = 1000;
 const SCHEMA: &str = "

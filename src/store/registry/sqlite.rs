@@ -245,7 +245,7 @@ fn write(table: &RwLock<Table>) -> RwLockWriteGuard<'_, Table> {
     table.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-const SPEC: Spec = Spec { what: "registry", file: "registry.db", lock: "lock", schema: SCHEMA, synced: true };
+const SPEC: Spec = Spec { what: "registry", file: "registry.db", lock: "lock", versions: &[SCHEMA], synced: true };
 /// Ended records that one call of `sweep` forgets at most.
 const SWEEP_MANY: usize = 1024;
 /// An expiry is not stored: a lease starts anew with the program.

@@ -232,7 +232,7 @@ fn find(connection: &Connection, key: &RoomKey) -> Result<Option<Rules>, StoreEr
     Ok(found.transpose()?.map(|(_, rules)| rules))
 }
 
-const SPEC: Spec = Spec { what: "rules", file: "rules.db", lock: "rules.lock", schema: SCHEMA, synced: true };
+const SPEC: Spec = Spec { what: "rules", file: "rules.db", lock: "rules.lock", versions: &[SCHEMA], synced: true };
 const SCHEMA: &str = "
     CREATE TABLE rules (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL)
         STRICT, WITHOUT ROWID;";

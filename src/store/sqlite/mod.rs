@@ -31,8 +31,8 @@ pub(super) struct Spec {
     pub(super) file: &'static str,
     /// The file that is locked while it is open. Each kind has its own, so that several may share a directory.
     pub(super) lock: &'static str,
-    /// What makes version 1 of it.
-    pub(super) schema: &'static str,
+    /// What makes version 1 of it, and then each further version of the one before.
+    pub(super) versions: &'static [&'static str],
     /// Whether each commit is synced to disk before it counts. Without, the disk is synced only by checkpoints, which
     /// run after the answers: a power cut takes the latest commits, and leaves the database whole.
     pub(super) synced: bool,
@@ -227,16 +227,22 @@ fn prepare(connection: &mut Connection, spec: &Spec) -> Result<(), StoreError> {
     connection.pragma_update(None, "synchronous", synchronous).map_err(|e| failure(&e))?;
     let version: i64 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| failure(&e))?;
-    match version {
-        0 => {
-            let transaction = connection.transaction().map_err(|e| failure(&e))?;
-            transaction.execute_batch(spec.schema).map_err(|e| failure(&e))?;
-            transaction.pragma_update(None, "user_version", 1).map_err(|e| failure(&e))?;
-            transaction.commit().map_err(|e| failure(&e))
-        }
-        1 => Ok(()),
-        newer => Err(StoreError::Unavailable(format!("version {newer} of the data needs a newer program"))),
+    let missing = usize::try_from(version).ok().and_then(|have| spec.versions.get(have..));
+    match missing {
+        Some([]) => Ok(()),
+        Some(missing) => bring_up(connection, version, missing).map_err(|e| failure(&e)),
+        None => Err(StoreError::Unavailable(format!("version {version} of the data needs a newer program"))),
     }
+}
+
+/// Makes the latest version of what is there, or leaves it as it is.
+fn bring_up(connection: &mut Connection, have: i64, missing: &[&str]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    for (version, step) in (have + 1..).zip(missing) {
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", version)?;
+    }
+    transaction.commit()
 }
 
 #[cfg(unix)]
