@@ -1,6 +1,6 @@
 //! What is said, on its way to a syslog receiver.
 //!
-//! [`Syslog`] watches a hub: every text of every wire, said in a room or to somebody alone, becomes one record,
+//! [`Syslog`] watches a hub ([`Builder::watch`](crate::hub::Builder::watch)): every text of every wire, said in a room or to somebody alone, becomes one record,
 //! `[bob] hi` with facility user and severity info. A room never waits for it: what the receiver does not take waits in
 //! a bounded queue, and is dropped and counted when that is full.
 
@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 pub use self::target::{Target, TargetError};
 use self::writer::{State, Writer};
 use crate::codec::syslog::{Format, MOST_DATAGRAM, Records};
+use crate::hub::{Told, Watch};
 use crate::limits::Limits;
 use crate::message::{Post, Timestamp};
 
@@ -96,7 +97,7 @@ impl Syslog {
         &self.target
     }
 
-    /// Hands one text over, and never waits.
+    /// Hands one text over, and never waits. As a [`Watch`] of a hub it does so with all that is said.
     pub fn write(&self, post: &Arc<Post>) {
         // Before it is there: the task may be done with it at once.
         self.counts.waiting.fetch_add(1, Relaxed);
@@ -206,6 +207,12 @@ impl Counts {
 
     fn dropped(&self) -> u64 {
         [&self.full, &self.unreached, &self.refused].into_iter().map(|count| count.load(Relaxed)).sum()
+    }
+}
+
+impl Watch for Syslog {
+    fn said(&self, told: &Told<'_>) {
+        self.write(told.post);
     }
 }
 
