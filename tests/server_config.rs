@@ -46,6 +46,11 @@ fn help_and_version_exit_0_and_mistakes_exit_2() {
         (&["--durability", "memory"], "--durability: durability = \"memory\": fsync or os is wanted"),
         (&["--origin", "chat.example"], "--origin: server.origins = "),
         (&["--allow-host", "http://x"], "--allow-host: server.hosts = "),
+        (
+            &["--syslog", "/dev/log"],
+            "--syslog: syslog.to = \"/dev/log\": unix:PATH, udp:HOST:PORT, tcp:HOST:PORT or off",
+        ),
+        (&["--syslog-format", "5424"], "--syslog-format: syslog.format = \"5424\": rfc5424 or rfc3164 is wanted"),
         (&["--set", "limits.grace"], "KEY=VALUE is wanted"),
         (&["--set", "limits.commands=1"], "--set: unknown key \"limits.commands\"; known are limits.message, "),
         (
@@ -123,6 +128,8 @@ fn what_print_config_shows_is_taken_back_whole() {
             "memory" | "limits.loopback_exempt" => "false",
             "durability" => "os",
             "server.host" => "::1",
+            "syslog.to" => "udp:[::1]:514",
+            "syslog.format" => "rfc3164",
             _ => "77",
         };
         arguments.extend(["--set".to_owned(), format!("{key}={value}")]);

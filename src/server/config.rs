@@ -10,6 +10,8 @@ use thiserror::Error;
 
 use super::keys::{KEYS, Key};
 use crate::address::Host;
+use crate::codec::syslog::Format;
+use crate::gateway::syslog::Target;
 use crate::limits::Limits;
 use crate::name::Nickname;
 use crate::store::{Durability, Retention};
@@ -37,6 +39,10 @@ pub struct Config {
     pub durability: Durability,
     /// Accounts that moderate every room.
     pub admins: Vec<Nickname>,
+    /// Where each text is told, said in a room or to somebody alone: nowhere.
+    pub syslog: Option<Target>,
+    /// In which form.
+    pub syslog_format: Format,
     /// What may stay of each room.
     pub retention: Retention,
     /// Every other bound.
@@ -199,6 +205,8 @@ impl Default for Config {
             memory: true,
             durability: Durability::default(),
             admins: Vec::new(),
+            syslog: None,
+            syslog_format: Format::default(),
             retention: Retention::default(),
             limits: Limits::default(),
         }
@@ -231,9 +239,11 @@ fn known(name: &str) -> String {
     let elsewhere = names(&|key| key.rsplit('.').next() == Some(last));
     match (elsewhere.is_empty(), table) {
         (false, _) => format!("is {elsewhere}"),
-        (true, "") => format!("are {}, and the tables server, retention and limits", names(&|key| !key.contains('.'))),
+        (true, "") => {
+            format!("are {}, and the tables server, syslog, retention and limits", names(&|key| !key.contains('.')))
+        }
         (true, table) if is_section(table) => format!("are {}", names(&|key| key.starts_with(&format!("{table}.")))),
-        (true, _) => "tables are server, retention and limits".into(),
+        (true, _) => "tables are server, syslog, retention and limits".into(),
     }
 }
 
@@ -312,6 +322,8 @@ mod tests {
                 "durability" => "os",
                 "server.host" => "0.0.0.0",
                 "server.port" => "7777",
+                "syslog.to" => "tcp:[::1]:514",
+                "syslog.format" => "rfc3164",
                 _ => "123",
             };
             let typed = set(key, value).unwrap();
@@ -360,6 +372,10 @@ mod tests {
             ("durability", "memory"),
             ("admins", "system"),
             ("admins", "a b\u{202e}c"),
+            ("syslog.to", ""),
+            ("syslog.to", "/dev/log"),
+            ("syslog.to", "udp:localhost"),
+            ("syslog.format", "5424"),
             ("retention.count", "-1"),
             ("retention.age_days", "nan"),
             ("retention.age_days", "inf"),

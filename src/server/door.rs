@@ -14,6 +14,7 @@ use tracing::debug;
 use super::metrics::{self, Scrape};
 use super::stores::Stores;
 use crate::gateway::http::{RoomService, check_own};
+use crate::gateway::syslog::Syslog;
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::net::http::{Answer, Handler, Problem, answer};
@@ -44,6 +45,7 @@ pub(super) struct Services {
     pub(super) registry: RegistryService,
     pub(super) hub: Hub,
     pub(super) stores: Stores,
+    pub(super) syslog: Option<Arc<Syslog>>,
 }
 
 impl Door {
@@ -136,6 +138,7 @@ impl Door {
             connections: shared.connections.counted(),
             answers: std::array::from_fn(|i| shared.answers[i].load(Ordering::Relaxed)),
             hub: services.map(|services| (services.hub.gauges(), services.hub.counters().snapshot())),
+            syslog: services.and_then(|services| Some(services.syslog.as_ref()?.counted())),
             stores: services.into_iter().flat_map(|services| services.stores.loads()).collect(),
         }
     }

@@ -7,6 +7,8 @@ use toml::Value;
 
 use super::config::Config;
 use crate::address::Host;
+use crate::codec::syslog::Format;
+use crate::gateway::syslog::Target;
 use crate::name::{Nickname, is_reserved};
 use crate::store::Durability;
 
@@ -79,6 +81,13 @@ pub(super) const KEYS: &[Key] = &[
         drain_delay,
         "seconds that /readyz answers 503 before a stop begins, for load balancers"
     ),
+    key!(
+        "syslog.to",
+        Receiver,
+        syslog,
+        "where each text is told, direct ones too: unix:/dev/log, udp:HOST:PORT, tcp:HOST:PORT, or off"
+    ),
+    key!("syslog.format", Form, syslog_format, "in which form: rfc5424, or the older rfc3164"),
     key!("retention.age_days", Days, retention.age, "days that a message is kept; 0: for good"),
     key!("retention.count", Bound, retention.count, "messages that are kept of a room; 0: all"),
     key!("retention.bytes", Bound, retention.bytes, "bytes of messages that are kept of a room; 0: all"),
@@ -145,6 +154,9 @@ struct Durable;
 struct Origins;
 struct Hosts;
 struct Admins;
+/// A syslog receiver, or `off`.
+struct Receiver;
+struct Form;
 
 impl<const LEAST: i64> Kind for Count<LEAST> {
     type Value = usize;
@@ -351,6 +363,41 @@ impl Kind for Admins {
     }
 }
 
+impl Kind for Receiver {
+    type Value = Option<Target>;
+    fn wanted() -> String {
+        "unix:PATH, udp:HOST:PORT, tcp:HOST:PORT or off".into()
+    }
+    fn read(value: &Value) -> Option<Option<Target>> {
+        match value.as_str()? {
+            OFF => Some(None),
+            target => Some(Some(target.parse().ok()?)),
+        }
+    }
+    fn parse(text: &str) -> Option<Option<Target>> {
+        Self::read(&typed_text(text))
+    }
+    fn show(value: &Option<Target>) -> Option<Value> {
+        Some(value.as_ref().map_or_else(|| OFF.into(), |target| target.to_string().into()))
+    }
+}
+
+impl Kind for Form {
+    type Value = Format;
+    fn wanted() -> String {
+        "rfc5424 or rfc3164".into()
+    }
+    fn read(value: &Value) -> Option<Format> {
+        value.as_str()?.parse().ok()
+    }
+    fn parse(text: &str) -> Option<Format> {
+        Self::read(&typed_text(text))
+    }
+    fn show(value: &Format) -> Option<Value> {
+        Some(value.as_str().into())
+    }
+}
+
 fn word(durability: Durability) -> &'static str {
     match durability {
         Durability::Os => "os",
@@ -406,6 +453,7 @@ fn is_origin(text: &str) -> bool {
     authority.and_then(|a| a.parse::<hyper::http::uri::Authority>().ok()).is_some_and(|a| !a.as_str().contains('@'))
 }
 
+const OFF: &str = "off";
 /// The largest number that a bound may be: far past any machine, and no danger to sums.
 const MOST: i64 = 1 << 40;
 /// The longest time: a hundred years.

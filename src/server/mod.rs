@@ -28,6 +28,7 @@ mod door;
 mod keys;
 mod metrics;
 mod stores;
+mod syslog;
 
 use std::fmt;
 use std::future::{Future, pending};
@@ -136,12 +137,13 @@ impl Server {
             let stores = open.await?;
             let dir = config.data.clone().unwrap_or_default();
             let failed = |source| ServerError::Store { dir: dir.clone(), source };
-            let hub = stores.hub(config).await.map_err(failed)?;
+            let syslog = syslog::start(config);
+            let hub = stores.hub(config, syslog.clone()).await.map_err(failed)?;
             let registry = registry::service(stores.registry.clone()).limits(&config.limits);
             registry.begin().await.map_err(failed)?;
             let rooms = gateway::http::service(hub.clone());
             let rooms = rooms.origins(config.origins.iter().cloned()).hosts(names);
-            Ok::<_, ServerError>(Services { rooms, registry, hub, stores })
+            Ok::<_, ServerError>(Services { rooms, registry, hub, stores, syslog })
         };
         let services = tokio::select! {
             services = opening => services?,
@@ -167,7 +169,7 @@ impl Server {
 
     /// Serves until `stop` is ready, and then drains: `/readyz` says 503; after [`Config::drain_delay`] nobody is let in
     /// any more and every session is told (1001); requests in progress and sessions have
-    /// [`Limits::grace`](crate::Limits::grace) to end; and what is kept is closed.
+    /// [`Limits::grace`](crate::Limits::grace) to end; what waits for syslog has a second; and what is kept is closed.
     ///
     /// # Cancel safety
     /// Dropping the future closes the socket and cuts every connection; what was handed to the stores still happens.
@@ -193,6 +195,9 @@ impl Server {
         services.rooms.finish(deadline).await;
         drop(cut);
         services.hub.drained().await;
+        if let Some(syslog) = &services.syslog {
+            syslog.finish().await;
+        }
         // Closing a store waits for its disk.
         let closed = spawn_blocking(move || drop((door, services))).await;
         if let Err(error) = closed {

@@ -14,7 +14,7 @@ use super::settings::{Environment, Settings, data_directory, default_file};
     help_triggers("-h", "--help"),
     usage = "[OPTIONS]",
     example = "talk-server\ntalk-server --host 0.0.0.0 --allow-host chat.example\ntalk-server --memory --set limits.commands_per_second=0\ntalk-server --print-config > server.toml; talk-server --config server.toml",
-    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_CONFIG), and that more than the file, which without --config is\ntalk/server.toml in the platform's configuration directory. TALK_DATA names a\ndirectory for data, instead of the platform's; RUST_LOG says what is logged to\nstderr. Every limit is a key of the file: --print-config shows them all."
+    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_SYSLOG, TALK_SYSLOG_FORMAT, TALK_CONFIG), and that more than the file,\nwhich without --config is talk/server.toml in the platform's configuration\ndirectory. TALK_DATA names a directory for data, instead of the platform's;\nRUST_LOG says what is logged to stderr. Every limit is a key of the file:\n--print-config shows them all."
 )]
 struct Arguments {
     /// the address to listen on (default 127.0.0.1)
@@ -40,6 +40,13 @@ struct Arguments {
     /// a name by which clients reach the server, such as chat.example, besides localhost; repeat it for more
     #[argh(option)]
     allow_host: Vec<String>,
+    /// tell every text to a syslog receiver, direct messages too: unix:/dev/log, udp:HOST:PORT, tcp:HOST:PORT, or off
+    /// (the default)
+    #[argh(option)]
+    syslog: Option<String>,
+    /// in which form: rfc5424 (the default), or the older rfc3164
+    #[argh(option)]
+    syslog_format: Option<String>,
     /// read settings from this TOML file, which must exist
     #[argh(option)]
     config: Option<String>,
@@ -155,6 +162,8 @@ fn typed(arguments: &Arguments) -> Result<Vec<Given>, Exit> {
         ("--port", "server.port", &arguments.port),
         ("--data", "data", &arguments.data),
         ("--durability", "durability", &arguments.durability),
+        ("--syslog", "syslog.to", &arguments.syslog),
+        ("--syslog-format", "syslog.format", &arguments.syslog_format),
     ] {
         given.extend(text.as_ref().map(|text| value(option, key, text)));
     }
@@ -191,6 +200,8 @@ const VARIABLES: &[(&str, &str)] = &[
     ("TALK_DURABILITY", "durability"),
     ("TALK_ORIGIN", "server.origins"),
     ("TALK_ALLOW_HOST", "server.hosts"),
+    ("TALK_SYSLOG", "syslog.to"),
+    ("TALK_SYSLOG_FORMAT", "syslog.format"),
 ];
 
 #[cfg(test)]
@@ -278,7 +289,9 @@ mod tests {
     #[test]
     fn the_help_shows_every_option_with_its_default() {
         let Err(Exit::Asked(help)) = read(&["--help"], &[], None) else { panic!("no help") };
-        for option in ["host", "port", "data", "memory", "durability", "origin", "allow-host", "config", "set"] {
+        for option in
+            ["host", "port", "data", "memory", "durability", "origin", "allow-host", "syslog", "config", "set"]
+        {
             assert!(help.contains(&format!("--{option}")), "{option} in {help}");
         }
         for wanted in ["7000", "127.0.0.1", "TALK_DATA", "PORT", "-h, --help", "--print-config", "fsync"] {
