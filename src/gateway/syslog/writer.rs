@@ -107,13 +107,14 @@ impl Writer {
             let opened = timeout(self.connect_timeout, Link::open(&self.target)).await;
             match opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(link) => {
-                    debug!(target = %self.target, "the syslog receiver is reached");
+                    debug!(to = %self.target, "the syslog receiver is reached");
                     self.counts.connected.store(true, Relaxed);
                     self.state.link = Some((link, Instant::now()));
                     return;
                 }
                 Err(error) => self.tell_outage(&error),
             }
+            self.tell_drops(false);
         }
     }
 
@@ -149,7 +150,7 @@ impl Writer {
                 }
                 Err(error) if link.is_lost_by(&error) => return Err(error),
                 Err(error) => {
-                    debug!(target = %self.target, %error, whole, "a syslog record is refused");
+                    debug!(to = %self.target, %error, whole, "a syslog record is refused");
                     batch.sent = end;
                     batch.done();
                     self.counts.refused();
@@ -175,7 +176,7 @@ impl Writer {
     /// Once for each time that the receiver is out of reach.
     fn tell_outage(&mut self, error: &io::Error) {
         if !mem::replace(&mut self.state.outage, true) {
-            warn!(target = %self.target, %error, "the syslog receiver is out of reach; trying again");
+            warn!(to = %self.target, %error, "the syslog receiver is out of reach; trying again");
         }
     }
 
@@ -184,7 +185,7 @@ impl Writer {
         let dropped = self.counts.dropped();
         let (told, when) = self.state.told;
         if dropped > told && (last || when.is_none_or(|when| when.elapsed() >= TELL_DROPS)) {
-            warn!(target = %self.target, count = dropped - told, "texts were not written to syslog");
+            warn!(to = %self.target, count = dropped - told, "texts were not written to syslog");
             self.state.told = (dropped, Some(Instant::now()));
         }
     }
