@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 
 use super::request::{Offer, SignIn, bearer_token, check_host, check_origin};
+use super::tries::Tries;
 use super::websocket::{self, Way};
 use crate::hub::{Hub, SignInError};
 use crate::limits::Limits;
@@ -34,9 +35,12 @@ use crate::text::SafeText;
 
 /// The room server's HTTP over a hub: mount it in any hyper server that serves upgrades, or let
 /// [`RoomServer`](super::RoomServer) serve it.
+///
+/// Mounted, it does not know where anybody comes from: what is bounded by address elsewhere is the host's to bound.
 #[must_use]
 pub fn service(hub: Hub) -> RoomService {
-    RoomService { hub, names: Arc::default(), tasks: TaskTracker::new(), ended: CancellationToken::new() }
+    let tries = Arc::new(Tries::new(hub.limits()));
+    RoomService { hub, names: Arc::default(), tries, tasks: TaskTracker::new(), ended: CancellationToken::new() }
 }
 
 /// Answers requests to a room server. Cloning is cheap and shares the hub.
@@ -47,6 +51,7 @@ pub fn service(hub: Hub) -> RoomService {
 pub struct RoomService {
     pub(super) hub: Hub,
     names: Arc<Names>,
+    tries: Arc<Tries>,
     /// Connections that left HTTP.
     tasks: TaskTracker,
     /// Fires when they have had their time to close.
@@ -106,7 +111,7 @@ impl RoomService {
         let origin = check_origin(&head.headers, &self.names.origins)?;
         match (head.uri.path(), &head.method) {
             ("/auth", &Method::POST) => {
-                let mut answer = self.sign_in(&head, body).await.unwrap_or_else(Answer::from);
+                let mut answer = self.sign_in(&head, body, from).await.unwrap_or_else(Answer::from);
                 allow(&mut answer, origin);
                 Ok(answer)
             }
@@ -123,7 +128,7 @@ impl RoomService {
         }
     }
 
-    async fn sign_in(&self, head: &Parts, body: Incoming) -> Result<Answer, Problem> {
+    async fn sign_in(&self, head: &Parts, body: Incoming, from: Option<SocketAddr>) -> Result<Answer, Problem> {
         let body = read_body(body, self.limits()).await?;
         let forbidden = |detail: String| Problem::new(StatusCode::FORBIDDEN, detail);
         let SignIn { nickname, secret } = SignIn::read(head.uri.query(), &head.headers, &body)?;
@@ -133,11 +138,18 @@ impl RoomService {
         let name = name.ok_or_else(|| {
             forbidden("a nickname is a letter or '_', then 1 to 63 letters, digits, '_' and '-'; 'system', 'server', 'talk' and 'healthCheck' are reserved".into())
         })?;
-        let issued = match secret {
+        let password = secret.map(|secret| Password::new(&secret)).transpose();
+        let password = password.map_err(|e| Problem::bad(e.to_string()))?;
+        self.tries.sign_in(from)?;
+        let issued = match password {
             None => self.hub.sign_up(&name).await.map_err(SignInError::Refused),
-            Some(secret) => {
-                let password = Password::new(&secret).map_err(|e| Problem::bad(e.to_string()))?;
-                self.hub.sign_in(&name, &password).await
+            Some(password) => {
+                let attempt = self.tries.secret(&name, from)?;
+                let issued = self.hub.sign_in(&name, &password).await;
+                if !matches!(issued, Err(SignInError::WrongPassword)) {
+                    attempt.forgive(issued.is_ok());
+                }
+                issued
             }
         };
         let token = issued.map_err(|error| match &error {

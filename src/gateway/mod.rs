@@ -7,6 +7,7 @@ mod frames;
 pub mod http;
 mod request;
 pub mod syslog;
+mod tries;
 mod websocket;
 
 use std::future::Future;

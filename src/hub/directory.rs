@@ -14,7 +14,7 @@ use super::inbox::{Inbox, Input, Join, Joined, Resume, SessionId};
 use super::outbox::Outbox;
 use super::receipts::DirectReceipts;
 use crate::limits::Limits;
-use crate::message::{Event, Refusal, RoomKey, Timestamp, UserId};
+use crate::message::{Refusal, RoomKey, Timestamp, UserId};
 use crate::name::{Nickname, RoomName};
 use crate::store::{self, RoomRules, User, UserRules};
 
@@ -262,7 +262,10 @@ impl Directory {
 
     /// Whether a user may not speak in a room.
     pub(super) fn is_muted(&self, user: UserId, room: &RoomName, now: Timestamp) -> bool {
-        self.room_rules(room).is_some_and(|rules| rules.muted(user, now))
+        let Some(rules) = self.room_rules(room).filter(|rules| rules.maker != Some(user)) else { return false };
+        let present = self.users.get(&user).filter(|present| !present.account);
+        let mut from = present.into_iter().flat_map(|present| &present.sessions).filter_map(|place| place.from);
+        rules.muted(user, None, now) || from.any(|from| rules.muted(user, Some(from), now))
     }
 
     /// The rooms that somebody is in, sorted, one to a line.
@@ -438,6 +441,12 @@ impl Directory {
         places.into_iter().any(|place| lock(&place.rooms).iter().any(|(room, _)| room == name))
     }
 
+    /// Whether somebody who was put out of a room may not hear what is said there: banned, or before a closed door.
+    pub(super) fn is_shut_out(&self, user: UserId, name: &RoomName, now: Timestamp) -> bool {
+        let out = |rules: &RoomRules| rules.closed || rules.banned(user, None, now);
+        self.room_rules(name).is_some_and(out) && !self.is_in(user, name)
+    }
+
     /// Everybody in a room.
     pub(super) fn members(&self, name: &RoomName) -> Vec<UserId> {
         let is_in = |present: &Present| {
@@ -520,21 +529,21 @@ impl Directory {
         room.ended = None;
         let forget = match key {
             RoomKey::Room(_) => empty && !room.pinned,
-            RoomKey::Direct(_) => lock(&room.directs).is_empty(),
+            RoomKey::Direct(_) => lock(&room.directs).is_idle(),
         };
         if forget {
             self.vanish(key);
         }
     }
 
-    /// Forgets the direct messages to a user who is gone; tells who is to hear of it, and what fires when the last of
-    /// them is kept.
-    pub(super) fn forget(&mut self, user: UserId) -> (Vec<(UserId, Event)>, Option<CancellationToken>) {
-        let Some(room) = self.rooms.remove(&RoomKey::Direct(user)) else { return (Vec::new(), None) };
+    /// Forgets the direct messages to a user who is gone; tells whose they are, and what fires when the last of them is
+    /// kept.
+    pub(super) fn forget(&mut self, user: UserId) -> Option<(Arc<Mutex<DirectReceipts>>, Option<CancellationToken>)> {
+        let room = self.rooms.remove(&RoomKey::Direct(user))?;
         if let Some(inbox) = room.inbox {
             inbox.close();
         }
-        (lock(&room.directs).fail(), room.ended)
+        Some((room.directs, room.ended))
     }
 
     /// Lets every room at work know that something was cut from the history.
@@ -559,16 +568,22 @@ impl Directory {
         idle
     }
 
-    /// Idle rooms and who made them, when more than half of the rooms that there may be stand.
-    pub(super) fn crowded(&self, limits: &Limits) -> Vec<(RoomName, Option<UserId>)> {
-        if self.named() <= limits.rooms / 2 {
-            return Vec::new();
+    /// How many rooms stand beyond half of those that there may be; and if some do, the idle ones and who made them.
+    pub(super) fn crowded(&self, limits: &Limits) -> (usize, Vec<(RoomName, Option<UserId>)>) {
+        let excess = self.named().saturating_sub(limits.rooms / 2);
+        if excess == 0 {
+            return (0, Vec::new());
         }
         let idle = self.rooms.iter().filter_map(|(key, room)| match key {
             RoomKey::Room(name) if room.is_idle() && name.as_str() != GLOBAL => Some((name.clone(), room.rules.maker)),
             _ => None,
         });
-        idle.collect()
+        (excess, idle.collect())
+    }
+
+    /// Whether nobody is in a room, and nothing under way.
+    pub(super) fn is_idle(&self, name: &RoomName) -> bool {
+        self.rooms.get(&RoomKey::Room(name.clone())).is_some_and(Room::is_idle)
     }
 
     /// Lets rooms vanish of which nothing is kept any more, unless somebody came since they were [`idle`](Self::idle).

@@ -11,13 +11,14 @@ use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use super::Inner;
-use super::inbox::{Inbox, Input, Join, Joined, Resume, Said, SessionId};
+use super::inbox::{Away, Inbox, Input, Join, Joined, Resume, Said, SessionId};
 use super::keep::{Keeper, Known};
+use super::lane::{Lane, offer, offer_around};
 use super::outbox::{Outbox, tell_all};
-use super::receipts::{DirectReceipts, Progress, Receipts};
+use super::receipts::{DirectReceipts, Progress, Receipts, Waiting};
 use super::recent::Recent;
 use super::room::RoomState;
-use super::sink::{Batch, Encoding};
+use super::sink::Encoding;
 use super::watch::{Told, Watch};
 use crate::message::{Epoch, Event, MessageId, Position, Post, Refusal, RoomKey, Timestamp, UserId};
 use crate::name::{Nickname, RoomName};
@@ -90,13 +91,6 @@ struct Answer {
     to: Option<Arc<str>>,
     reply: Arc<Outbox>,
     echo: bool,
-}
-
-/// The open events in one encoding.
-struct Lane {
-    encoding: Encoding,
-    members: usize,
-    bytes: BytesMut,
 }
 
 impl Turns {
@@ -197,7 +191,7 @@ impl Turns {
             match input {
                 Input::Join(join) => self.join(*join).await,
                 Input::Resume { session, resume, done } => {
-                    self.commit().await;
+                    self.catch_up(session).await;
                     self.find_end().await;
                     let joined = match self.places.get(&session) {
                         Some(place) => self.resume(*place, resume),
@@ -208,7 +202,7 @@ impl Turns {
                 Input::Leave { session, done } => {
                     // Whoever leaves of their own will has heard everything up to then.
                     if done.is_some() {
-                        self.commit().await;
+                        self.catch_up(session).await;
                     }
                     self.leave(session);
                     if let Some(done) = done {
@@ -224,8 +218,8 @@ impl Turns {
                     self.rename(user, &new).await;
                     let _ = done.send(());
                 }
+                // Who is not to hear what is open was noted when it was said.
                 Input::Blocked { user, blocked } => {
-                    self.commit().await;
                     for member in self.members.iter_mut().filter(|member| member.user == Some(user)) {
                         member.blocked = blocked.clone();
                     }
@@ -283,8 +277,11 @@ impl Turns {
     async fn join(&mut self, join: Join) {
         let Join { session, user, name, outbox, blocked, resume, done } = join;
         if resume.is_some() {
-            self.commit().await;
+            self.catch_up(session).await;
             self.find_end().await;
+        }
+        if let RoomKey::Direct(_) = self.state.key() {
+            lock(&self.directs).waiting = Waiting::default();
         }
         let lane = self.lane(outbox.encoding());
         self.names = None;
@@ -344,6 +341,7 @@ impl Turns {
     fn rewind(&mut self, head: Position) {
         self.state.rewind(head);
         self.recent.clear();
+        lock(&self.directs).waiting = Waiting::default();
     }
 
     /// Brings a member up to date, if little enough is missing. Nothing is open but what is not for this member.
@@ -438,7 +436,10 @@ impl Turns {
         let Some(room) = self.room() else { return };
         let event = Event::Renamed { room, old, new: new.clone() };
         // Whoever did it hears it at once, behind all that came before.
-        self.commit().await;
+        let sessions = self.members.iter().filter(|member| member.user == Some(user)).map(|member| member.session);
+        for session in sessions.collect::<Vec<_>>() {
+            self.catch_up(session).await;
+        }
         for member in self.members.iter().filter(|member| member.user == Some(user)) {
             member.outbox.tell(std::slice::from_ref(&event));
             self.unheard.push((self.open.len(), member.session));
@@ -447,7 +448,7 @@ impl Turns {
     }
 
     async fn post(&mut self, said: Said, now: Timestamp) {
-        let Said { user, session, name, to, most, body, id, reply, echo } = said;
+        let Said { user, session, name, to, away, body, id, reply, echo } = said;
         let name = match session {
             Some(session) if !self.places.contains_key(&session) => None,
             _ => name.or_else(|| self.state.name(user).cloned()),
@@ -479,13 +480,18 @@ impl Turns {
                 return self.told.push((reply, event));
             }
         }
-        if self.members.is_empty() && self.state.head().seq >= most {
+        if let Some(away) = away.filter(|_| self.members.is_empty())
+            && let Some(why) = self.refuse_waiting(user, away).await
+        {
             if let Some(id) = &id {
                 self.keeper.release(user, id);
             }
-            return self.told.push((reply, Event::Refused { why: Refusal::Full, id }));
+            return self.told.push((reply, Event::Refused { why, id }));
         }
         let post = self.state.post(user, &name, body, id.clone(), now);
+        if away.is_some() {
+            lock(&self.directs).waiting.add(&post.record);
+        }
         if self.blocking > 0 {
             for member in self.members.iter().filter(|member| member.blocked.contains(&user)) {
                 self.unheard.push((self.open.len(), member.session));
@@ -504,6 +510,37 @@ impl Turns {
         if let Some(confirm) = confirm {
             self.add(confirm);
         }
+    }
+
+    /// Why no more of an author may wait for whoever is away, if so.
+    async fn refuse_waiting(&mut self, author: UserId, away: Away) -> Option<Refusal> {
+        let Away { delivered, most, each } = away;
+        let waiting = self.state.head().seq.saturating_sub(delivered);
+        if waiting >= most {
+            return Some(Refusal::Full);
+        }
+        if waiting < each {
+            return None;
+        }
+        // Who said what waits is read once, and counted from there on.
+        let last = self.state.head().seq;
+        let known = lock(&self.directs).waiting.of(author, delivered, last);
+        if let Some(known) = known {
+            return (known >= each).then_some(Refusal::Full);
+        }
+        self.commit().await;
+        let (mut counted, mut after) = (Waiting::behind(delivered), delivered);
+        loop {
+            let Ok(records) = self.keeper.behind(after).await else { return Some(Refusal::Unavailable) };
+            let Some(end) = records.last().map(|record| record.seq) else { break };
+            records.iter().for_each(|record| counted.count(record.user, record.seq));
+            after = end;
+        }
+        // Retention may have taken the last of them.
+        counted.reach(self.state.head().seq);
+        let known = counted.of(author, delivered, self.state.head().seq).unwrap_or_default();
+        lock(&self.directs).waiting = counted;
+        (known >= each).then_some(Refusal::Full)
     }
 
     /// Keeps what was said, then gives every member what is open.
@@ -534,6 +571,25 @@ impl Turns {
         {
             hub.counters.accepted(accepted, self.since.elapsed());
         }
+    }
+
+    /// Gives one member what is open. For the others it may wait: who comes and goes costs them a write now and then,
+    /// not one each time.
+    async fn catch_up(&mut self, session: SessionId) {
+        if !self.unkept.is_empty() {
+            return self.commit().await;
+        }
+        let Some(place) = self.places.get(&session) else { return };
+        let (member, open) = (&mut self.members[*place], self.open.len());
+        if member.behind || member.gone {
+            return;
+        }
+        let heard = |at: &usize| !self.unheard.contains(&(*at, session));
+        let events: Vec<_> = (member.from..open).filter(heard).map(|at| self.open[at].clone()).collect();
+        member.from = open;
+        member.gone = !events.is_empty() && !member.outbox.tell(&events);
+        // What it asked for comes behind, and before it goes elsewhere.
+        tell_all(&mut self.told);
     }
 
     fn kept(&mut self, unkept: Unkept) {
@@ -688,37 +744,6 @@ impl Turns {
         self.lanes.push(Lane { encoding, members: 0, bytes: BytesMut::new() });
         self.lanes.len() - 1
     }
-}
-
-impl Lane {
-    /// The events in this encoding, for all of its members.
-    fn batch(&mut self, events: &Arc<[Event]>) -> Batch {
-        let mut ends = Vec::with_capacity(events.len());
-        for event in events.iter() {
-            if let Some(encoder) = self.encoding.encoder().filter(|_| self.members > 0) {
-                encoder.encode(event, &mut self.bytes);
-            }
-            ends.push(self.bytes.len());
-        }
-        Batch::new(self.bytes.split().freeze(), ends.into(), events.clone())
-    }
-}
-
-fn offer(outbox: &Outbox, batch: &Batch) -> bool {
-    let nothing = batch.len() == 0 || (batch.bytes().is_empty() && outbox.encoding() != Encoding::EVENTS);
-    nothing || outbox.offer(batch)
-}
-
-/// Offers the slices from `from` on around the holes, which rise.
-fn offer_around(outbox: &Outbox, batch: &Batch, from: usize, holes: impl Iterator<Item = usize>) -> bool {
-    let mut start = from;
-    for hole in holes.filter(|hole| *hole >= from) {
-        if !offer(outbox, &batch.slice(start, hole)) {
-            return false;
-        }
-        start = hole + 1;
-    }
-    offer(outbox, &batch.slice(start, batch.len()))
 }
 
 fn lock(directs: &Mutex<DirectReceipts>) -> std::sync::MutexGuard<'_, DirectReceipts> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
-use crate::address::Host;
+use crate::address::{Host, network};
 use crate::limits::Limits;
 
 /// Opens a listening socket; port 0 lets the system choose.
@@ -106,7 +106,7 @@ impl Connections {
         if self.loopback_exempt && ip.is_loopback() {
             return Some(self.place(None));
         }
-        let ip = counted(ip);
+        let ip = network(ip);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(ip).or_insert(0);
         if *count >= self.limit {
@@ -136,15 +136,6 @@ impl Drop for Place {
                 }
             }
         }
-    }
-}
-
-/// What counts as one address: of IPv6 the network of 64 bits, all of which one host may use. On a link all hosts share
-/// one such network.
-fn counted(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V6(v6) if !v6.is_unicast_link_local() => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
-        other => other,
     }
 }
 
