@@ -3,6 +3,23 @@
 //! [`Syslog`] watches a hub ([`Builder::watch`](crate::hub::Builder::watch)): every text of every wire, said in a room or to somebody alone, becomes one record,
 //! `[bob] hi` with facility user and severity info. A room never waits for it: what the receiver does not take waits in
 //! a bounded queue, and is dropped and counted when that is full.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use talk::gateway::syslog::Syslog;
+//! use talk::hub::Hub;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let syslog = Arc::new(Syslog::builder("udp:127.0.0.1:5140".parse()?).host("chat.example").start());
+//! let hub = Hub::builder().watch(syslog.clone()).build().await?;
+//! // ... and at the end, when nobody says anything any more:
+//! hub.stop();
+//! hub.drained().await;
+//! syslog.finish().await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod link;
 mod target;
