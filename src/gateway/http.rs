@@ -20,9 +20,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 
+#[cfg(feature = "server")]
+use super::request::is_address;
 use super::request::{Offer, SignIn, bearer_token, check_host, check_origin};
+use super::rooms;
 use super::tries::Tries;
-use super::websocket::{self, Way};
+use super::websocket::Way;
 use crate::hub::{Hub, SignInError};
 use crate::limits::Limits;
 use crate::message::Refusal;
@@ -201,7 +204,7 @@ impl RoomService {
         let (token, protocol) = known.ok_or_else(unauthorized)?;
         let upgrade = Upgrade::of(&mut Request::from_parts(head, body));
         let session =
-            websocket::serve(upgrade, way, self.hub.clone(), token, mode, from.map(|from| from.ip().to_canonical()));
+            rooms::serve(upgrade, way, self.hub.clone(), token, mode, from.map(|from| from.ip().to_canonical()));
         let ended = self.ended.clone();
         let span = debug_span!("websocket", from = from.map(tracing::field::display));
         // In a box, as each of the layers around it would hold it twice.
@@ -242,6 +245,17 @@ fn unavailable() -> Problem {
 pub(crate) fn check_own(head: &Parts, limits: &Limits, hosts: &[String]) -> Result<(), Problem> {
     check_head(head, limits)?;
     check_host(&head.headers, hosts)?;
+    check_origin(&head.headers, &[]).map(drop)
+}
+
+/// What a room server asks of heads for the registry beside it: the same, but that an address does for a `Host`. Programs
+/// on other machines have nothing else, and no stranger's name resolves to us then.
+#[cfg(feature = "server")]
+pub(crate) fn check_registry(head: &Parts, limits: &Limits, hosts: &[String]) -> Result<(), Problem> {
+    check_head(head, limits)?;
+    if !is_address(&head.headers) {
+        check_host(&head.headers, hosts)?;
+    }
     check_origin(&head.headers, &[]).map(drop)
 }
 

@@ -3,11 +3,19 @@
 //! [`http::service`] makes a hyper service of a hub, to be mounted in a program's own server; [`RoomServer`] serves one
 //! on a socket of its own. [`FrameServer`] takes WebSockets by the same code and gives them to a function, without a hub.
 
+mod context;
 mod frames;
 pub mod http;
+mod pump;
 mod request;
+mod rooms;
 pub mod syslog;
+#[allow(dead_code, reason = "wires take what they need")]
+mod tcp;
 mod tries;
+#[allow(dead_code, reason = "wires take what they need")]
+mod unsigned;
+mod upgrades;
 mod websocket;
 
 use std::future::Future;
@@ -18,8 +26,11 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::context::{Context, Gateway};
 pub use self::frames::{FrameServer, Received};
 use self::http::RoomService;
+#[cfg(feature = "server")]
+pub(crate) use self::unsigned::CountedUnsigned;
 use crate::address::Host;
 use crate::net;
 use crate::net::listener::bind;

@@ -92,6 +92,11 @@ impl Connections {
         }
     }
 
+    /// A count of its own, for one wire of several: what is open from one address is counted over all of them.
+    pub(crate) fn beside(&self) -> Self {
+        Self { totals: Arc::default(), ..self.clone() }
+    }
+
     #[cfg(any(feature = "server", test))]
     pub(crate) fn counted(&self) -> Counted {
         Counted {
@@ -170,5 +175,10 @@ mod tests {
         assert!(loopback.iter().all(Option::is_some));
         assert_eq!(connections.open.lock().unwrap().len(), 1);
         assert_eq!(connections.counted(), Counted { open: 11, accepted: 17, refused: 2 });
+        // Another wire has what is left of the address, and numbers of its own.
+        let wire = connections.beside();
+        let _third = wire.enter(one).unwrap();
+        assert!(wire.enter(one).is_none() && connections.enter(one).is_none());
+        assert_eq!(wire.counted(), Counted { open: 1, accepted: 1, refused: 1 });
     }
 }

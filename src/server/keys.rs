@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::config::Config;
+use super::config::{Config, WirePort};
 use crate::address::Host;
 use crate::codec::syslog::Format;
 use crate::gateway::syslog::Target;
-use crate::name::{Nickname, is_reserved};
+use crate::name::{Nickname, RoomName, is_reserved};
 use crate::store::Durability;
 
 /// One setting.
@@ -81,6 +81,34 @@ pub(super) const KEYS: &[Key] = &[
         drain_delay,
         "seconds that /readyz answers 503 before a stop begins, for load balancers"
     ),
+    key!("legacy.host", Place, legacy.host, "the address at which the wires of other chat systems listen"),
+    key!("legacy.room", Room, legacy.room, "the room of those who choose none there"),
+    key!("pair.port", Wire, legacy.pair_port, "pair chat: a port, \"usual\" (6078, if it is free) or \"off\""),
+    key!(
+        "minechat.listen_port",
+        Wire,
+        legacy.minechat_listen_port,
+        "where minechat is heard: a port, \"usual\" (5000, if it is free) or \"off\""
+    ),
+    key!(
+        "minechat.write_port",
+        Wire,
+        legacy.minechat_write_port,
+        "where minechat is written: a port, \"usual\" (5050, if it is free) or \"off\""
+    ),
+    key!(
+        "minechat.heartbeat",
+        Seconds<0>,
+        legacy.minechat_heartbeat,
+        "seconds after which something is said to those who hear it; 0: never"
+    ),
+    key!("console.port", Wire, legacy.console_port, "console chat: a port, \"usual\" (9009, if it is free) or \"off\""),
+    key!(
+        "console.print_messages",
+        Switch,
+        legacy.console_print_messages,
+        "whether what console users say is printed where the server runs"
+    ),
     key!(
         "syslog.to",
         Receiver,
@@ -99,6 +127,9 @@ pub(super) const KEYS: &[Key] = &[
     limit!(uri, Count<1>, "bytes of a request target"),
     limit!(connections_per_address, Count<1>, "connections from one address, or one IPv6 network of 64 bits"),
     limit!(loopback_exempt, Switch, "whether connections from this machine do not count there"),
+    limit!(unsigned, Count<1>, "connections that have not signed in, besides those of HTTP; the oldest goes first"),
+    limit!(unsigned_per_address, Count<1>, "the same from one address, or one IPv6 network of 64 bits"),
+    limit!(sign_in_timeout, Seconds<1>, "seconds to sign in there"),
     limit!(head_timeout, Seconds<1>, "seconds for a request head to arrive"),
     limit!(body_timeout, Seconds<1>, "seconds for a request body to arrive, and for an answer to be taken"),
     limit!(grace, Seconds<0>, "seconds that a stop waits for requests and sessions"),
@@ -151,6 +182,8 @@ struct Switch;
 struct Place;
 struct Directory;
 struct Durable;
+struct Room;
+struct Wire;
 struct Origins;
 struct Hosts;
 struct Admins;
@@ -207,6 +240,47 @@ impl Kind for Port {
     }
     fn show(value: &u16) -> Option<Value> {
         shown(*value)
+    }
+}
+
+impl Kind for Wire {
+    type Value = WirePort;
+    fn wanted() -> String {
+        "a port from 0 to 65535, usual or off".into()
+    }
+    fn read(value: &Value) -> Option<WirePort> {
+        match value.as_str() {
+            Some("off") => Some(WirePort::Off),
+            Some("usual") => Some(WirePort::Usual),
+            Some(_) => None,
+            None => Port::read(value).map(WirePort::At),
+        }
+    }
+    fn parse(text: &str) -> Option<WirePort> {
+        Self::read(&toml_value(text).unwrap_or_else(|| text.into()))
+    }
+    fn show(value: &WirePort) -> Option<Value> {
+        match value {
+            WirePort::Off => Some("off".into()),
+            WirePort::Usual => Some("usual".into()),
+            WirePort::At(port) => shown(*port),
+        }
+    }
+}
+
+impl Kind for Room {
+    type Value = RoomName;
+    fn wanted() -> String {
+        "the name of a room".into()
+    }
+    fn read(value: &Value) -> Option<RoomName> {
+        RoomName::new(value.as_str()?).ok()
+    }
+    fn parse(text: &str) -> Option<RoomName> {
+        Self::read(&typed_text(text))
+    }
+    fn show(value: &RoomName) -> Option<Value> {
+        Some(value.as_str().into())
     }
 }
 
