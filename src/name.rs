@@ -327,10 +327,15 @@ mod tests {
         assert_eq!(Nickname::known("alice"), Ok(alice.clone()));
         assert!(Nickname::new("alice#2").is_err());
         assert!(Nickname::numbered(&alice, 1).is_err() && Nickname::numbered(&second, 3).is_err());
-        for bad in ["alice#1", "alice#02", "alice#+2", "alice#", "#2", "alice#2#3", "alice#4294967296", "talk#2", "al: ice#2"] {
+        for bad in
+            ["alice#1", "alice#02", "alice#+2", "alice#", "#2", "alice#2#3", "alice#4294967296", "talk#2", "al: ice#2"]
+        {
             assert!(Nickname::known(bad).is_err(), "{bad}");
         }
         let long = Nickname::new(&"я".repeat(64)).unwrap();
-        assert_eq!(Nickname::known(Nickname::numbered(&long, 12).unwrap().as_str()).unwrap().as_str().chars().count(), 67);
+        assert_eq!(
+            Nickname::known(Nickname::numbered(&long, 12).unwrap().as_str()).unwrap().as_str().chars().count(),
+            67
+        );
     }
 }

@@ -148,7 +148,14 @@ impl DirectReceipts {
         if self.followed.len() >= MOST_FOLLOWED {
             self.followed.pop_front();
         }
-        self.followed.push_back(Direct { author: post.record.user, id, to, seq: post.record.seq, sent: None, timed_out: false });
+        self.followed.push_back(Direct {
+            author: post.record.user,
+            id,
+            to,
+            seq: post.record.seq,
+            sent: None,
+            timed_out: false,
+        });
     }
 
     pub(super) fn is_empty(&self) -> bool {

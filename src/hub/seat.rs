@@ -374,8 +374,7 @@ impl Seat {
     }
 
     async fn rename(&self, new: &Nickname) -> Result<(), Refusal> {
-        let leads_elsewhere =
-            |word: &&str| new.as_str().split_once(':').is_some_and(|(first, _)| first == *word);
+        let leads_elsewhere = |word: &&str| new.as_str().split_once(':').is_some_and(|(first, _)| first == *word);
         if is_reserved(new.as_str()) || self.hub().routes.keys().any(leads_elsewhere) {
             return Err(Refusal::Taken(new.to_string()));
         }

@@ -232,6 +232,24 @@ fn strip_nulls(value: &mut Value) {
 }
 
 #[test]
+fn what_other_wires_need_to_know_is_not_for_rich_sessions() {
+    let receipt = |state, reason| Event::DirectReceipt { id: id("c-1"), to: "bob".into(), state, reason };
+    let user = nick("alice");
+    assert_eq!(line(&Rich, &receipt(Delivery::Sent, Some("timed out"))), None);
+    assert_eq!(
+        line(&Rich, &receipt(Delivery::Delivered, Some("late"))).unwrap(),
+        line(&Rich, &receipt(Delivery::Delivered, None)).unwrap()
+    );
+    for event in
+        [Event::Registered { room: RoomName::global(), user: user.clone() }, Event::Parted { user: user.clone() }]
+    {
+        assert_eq!(line(&Rich, &event), None);
+    }
+    assert_eq!(line(&Plain, &Event::Registered { room: RoomName::global(), user: user.clone() }), None);
+    assert_eq!(line(&Plain, &Event::Parted { user }).unwrap(), r#"{"from":"system","body":"alice left"}"#);
+}
+
+#[test]
 fn a_rich_frame_that_lacks_what_it_needs_is_an_error_and_a_new_kind_is_none() {
     for (event, rich, _) in every_event() {
         let Some(rich) = rich else { continue };

@@ -193,7 +193,8 @@ fn event() -> impl Strategy<Value = (Event, Heard)> {
                 (Delivery::Unconfirmed, "unconfirmed"),
                 (Delivery::Failed, "failed"),
             ][state];
-            let reason = why.then_some("a \"reason\"");
+            // Only what did not arrive has one.
+            let reason = (why && !matches!(state, Delivery::Sent | Delivery::Delivered)).then_some("a \"reason\"");
             let heard = Heard::DirectReceipt {
                 id: id.clone(),
                 to: to.clone(),
