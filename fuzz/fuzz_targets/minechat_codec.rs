@@ -2,11 +2,13 @@
 //! what comes of them is one line for everybody, under a name that is one.
 #![no_main]
 
+use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use talk::codec::minechat::{
-    Answer, Dialog, LineTooLong, Typed, account, clean_nickname, hear_answer, hear_line, nicknames, not_sent,
+    Answer, Dialog, LineTooLong, Lines, Typed, account, clean_nickname, hear_answer, hear_line, nicknames, not_sent,
     typed_line, typed_message,
 };
+use tokio_util::codec::Decoder;
 
 const LIMIT: usize = 1024;
 
@@ -40,10 +42,12 @@ fuzz_target!(|input: &[u8]| {
 
 /// What is read of pieces of a size, with hashes of an even length being known.
 fn read(bytes: &[u8], size: usize) -> (Vec<Typed>, Result<(), LineTooLong>) {
+    let (mut lines, mut buffer) = (Lines::default(), BytesMut::new());
     let (mut dialog, mut typed) = (Dialog::new(LIMIT), Vec::new());
     let read = bytes.chunks(size.max(1)).try_for_each(|piece| {
-        dialog.push(piece);
-        while let Some(next) = dialog.read()? {
+        buffer.extend_from_slice(piece);
+        while let Some(line) = lines.decode(&mut buffer)? {
+            let Some(next) = dialog.read(line) else { continue };
             match &next {
                 Typed::Hash(hash) if hash.len() % 2 == 0 => dialog.welcome(),
                 Typed::Nickname(_) => dialog.welcome(),

@@ -39,6 +39,7 @@ mod directory;
 mod house;
 mod inbox;
 mod keep;
+mod keyed;
 mod listener;
 mod moderate;
 mod outbox;

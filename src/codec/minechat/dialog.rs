@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{LineTooLong, Lines};
 use crate::text;
 
 /// One connection to the write port.
@@ -12,7 +11,6 @@ use crate::text;
 /// it reads messages.
 #[derive(Debug)]
 pub struct Dialog {
-    lines: Lines,
     stage: Stage,
     text: String,
     most: usize,
@@ -47,12 +45,7 @@ impl Dialog {
     /// At its beginning. `most` is how many bytes a message may have.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { lines: Lines::default(), stage: Stage::Hash, text: String::new(), most, too_long: false }
-    }
-
-    /// Adds what came; [`read`](Self::read) until there is nothing more before adding again.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.lines.push(bytes);
+        Self { stage: Stage::Hash, text: String::new(), most, too_long: false }
     }
 
     /// Notes that whoever types is signed in: what follows are messages.
@@ -60,36 +53,33 @@ impl Dialog {
         self.stage = Stage::Chat;
     }
 
-    /// The next thing that was typed, if all of it is there.
-    ///
-    /// # Errors
-    /// [`LineTooLong`]: the connection is to be closed.
-    pub fn read(&mut self) -> Result<Option<Typed>, LineTooLong> {
-        while let Some(line) = self.lines.read()? {
-            let typed = String::from_utf8_lossy(line);
-            match self.stage {
-                Stage::Hash => {
-                    self.stage = Stage::Nickname;
-                    let hash = typed.trim();
-                    return Ok(Some(if hash.is_empty() { Typed::New } else { Typed::Hash(hash.to_owned()) }));
-                }
-                Stage::Nickname => return Ok(Some(Typed::Nickname(typed.into_owned()))),
-                Stage::Chat if line.is_empty() => return Ok(Some(self.message())),
-                Stage::Chat if self.too_long => {}
-                Stage::Chat => {
-                    let line = text::clean(&typed);
-                    if self.text.len() + usize::from(!self.text.is_empty()) + line.len() > self.most {
-                        (self.too_long, self.text) = (true, String::new());
-                        continue;
-                    }
-                    if !self.text.is_empty() && !line.is_empty() {
-                        self.text.push(' ');
-                    }
-                    self.text.push_str(&line);
-                }
+    /// Reads the next line; tells what was typed, if that is the end of it.
+    pub fn read(&mut self, line: String) -> Option<Typed> {
+        match self.stage {
+            Stage::Hash => {
+                self.stage = Stage::Nickname;
+                let hash = line.trim();
+                Some(if hash.is_empty() { Typed::New } else { Typed::Hash(hash.to_owned()) })
+            }
+            Stage::Nickname => Some(Typed::Nickname(line)),
+            Stage::Chat if line.is_empty() => Some(self.message()),
+            Stage::Chat => {
+                self.add(&text::clean(&line));
+                None
             }
         }
-        Ok(None)
+    }
+
+    fn add(&mut self, line: &str) {
+        let space = !self.text.is_empty() && !line.is_empty();
+        if self.too_long || self.text.len() + usize::from(space) + line.len() > self.most {
+            (self.too_long, self.text) = (true, String::new());
+            return;
+        }
+        if space {
+            self.text.push(' ');
+        }
+        self.text.push_str(line);
     }
 
     fn message(&mut self) -> Typed {

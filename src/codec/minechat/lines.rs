@@ -1,15 +1,17 @@
 //! Bytes to lines, however they arrive.
 
+use std::io;
+
+use bytes::{Buf, BytesMut};
 use thiserror::Error;
+use tokio_util::codec::Decoder;
 
 use super::MAX_LINE;
 
-/// Bytes that came and are not read yet, as lines. It holds one line and what came with its end.
+/// Cuts bytes into lines, without their line feed and one carriage return before it. What is no UTF-8 becomes U+FFFD. A
+/// line that has no end yet when the bytes end is none.
 #[derive(Clone, Debug, Default)]
 pub struct Lines {
-    bytes: Vec<u8>,
-    /// Where what is not read begins.
-    start: usize,
     /// Up to where there is no line feed.
     searched: usize,
 }
@@ -19,38 +21,39 @@ pub struct Lines {
 #[error("a line has at most {MAX_LINE} bytes")]
 pub struct LineTooLong;
 
-impl Lines {
-    /// Adds what came.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.bytes.drain(..self.start);
-        self.searched -= self.start;
-        self.start = 0;
-        self.bytes.extend_from_slice(bytes);
-    }
+impl Decoder for Lines {
+    type Item = String;
+    type Error = LineTooLong;
 
-    /// The next whole line, without its line feed and one carriage return before it.
-    ///
-    /// # Errors
-    /// [`LineTooLong`], as soon as it is certain, and then each time.
-    pub fn read(&mut self) -> Result<Option<&[u8]>, LineTooLong> {
-        let found = self.bytes[self.searched..].iter().position(|byte| *byte == b'\n');
-        let end = found.map_or(self.bytes.len(), |at| self.searched + at);
-        if end - self.start > MAX_LINE {
+    fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<String>, LineTooLong> {
+        let found = bytes[self.searched..].iter().position(|byte| *byte == b'\n');
+        let end = found.map_or(bytes.len(), |at| self.searched + at);
+        if end > MAX_LINE {
             return Err(LineTooLong);
         }
-        let start = self.start;
         if found.is_none() {
             self.searched = end;
-            if start == end && self.bytes.capacity() > KEPT {
-                *self = Self::default();
-            }
             return Ok(None);
         }
-        (self.start, self.searched) = (end + 1, end + 1);
-        let line = &self.bytes[start..end];
-        Ok(Some(line.strip_suffix(b"\r").unwrap_or(line)))
+        self.searched = 0;
+        let line = &bytes[..end];
+        let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned();
+        bytes.advance(end + 1);
+        Ok(Some(line))
+    }
+
+    fn decode_eof(&mut self, bytes: &mut BytesMut) -> Result<Option<String>, LineTooLong> {
+        let line = self.decode(bytes)?;
+        if line.is_none() {
+            (self.searched, *bytes) = (0, BytesMut::new());
+        }
+        Ok(line)
     }
 }
 
-/// Bytes of memory that a connection keeps between two lines.
-const KEPT: usize = 1024;
+/// What a [`Decoder`] needs, although nothing is read here.
+impl From<io::Error> for LineTooLong {
+    fn from(_: io::Error) -> Self {
+        Self
+    }
+}

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use tokio_util::codec::Decoder;
 
 use super::*;
 use crate::codec::Encode;
@@ -72,7 +73,11 @@ fn a_message_has_its_bound_whatever_its_lines_and_the_next_one_is_read() {
     assert_eq!(dialog(&exact)[1], Typed::Message("a".repeat(LIMIT).into()));
     let split = [b"known\n".as_slice(), &[b'a'; LIMIT - 2], b"\nb\n\n"].concat();
     assert_eq!(dialog(&split)[1], Typed::Message(format!("{} b", "a".repeat(LIMIT - 2)).into()));
-    for long in [vec![b'a'; LIMIT + 1], [&[b'a'; LIMIT - 1], b"\nb".as_slice()].concat(), [b"a\n".repeat(LIMIT), b"a".to_vec()].concat()] {
+    for long in [
+        vec![b'a'; LIMIT + 1],
+        [&[b'a'; LIMIT - 1], b"\nb".as_slice()].concat(),
+        [b"a\n".repeat(LIMIT), b"a".to_vec()].concat(),
+    ] {
         let typed = dialog(&[b"known\n", &*long, b"\nmore\n\nnext\n\n"].concat());
         assert_eq!(typed[1..], [Typed::TooLong, Typed::Message("next".into())]);
     }
@@ -82,20 +87,27 @@ fn a_message_has_its_bound_whatever_its_lines_and_the_next_one_is_read() {
 fn a_line_has_its_bound_wherever_it_is_cut() {
     let longest = [&[b'a'; MAX_LINE], b"\n".as_slice()].concat();
     for size in [1, 7, 4096, MAX_LINE, MAX_LINE + 1] {
-        let mut lines = Lines::default();
-        let mut read = Vec::new();
+        let (mut lines, mut bytes, mut read) = (Lines::default(), BytesMut::new(), Vec::new());
         for piece in [&*longest, b"b\n", &*longest, b"a"].concat().chunks(size) {
-            lines.push(piece);
-            while let Some(line) = lines.read().unwrap() {
+            bytes.extend_from_slice(piece);
+            while let Some(line) = lines.decode(&mut bytes).unwrap() {
                 read.push(line.len());
             }
         }
         assert_eq!(read, [MAX_LINE, 1, MAX_LINE]);
-        lines.push(&[b'a'; MAX_LINE]);
-        assert_eq!(lines.read(), Err(LineTooLong), "without a line feed, too");
-        lines.push(b"\nb\n");
-        assert_eq!(lines.read(), Err(LineTooLong), "and nothing behind it is read");
+        bytes.extend_from_slice(&[b'a'; MAX_LINE]);
+        assert_eq!(lines.decode(&mut bytes), Err(LineTooLong), "without a line feed, too");
+        bytes.extend_from_slice(b"\nb\n");
+        assert_eq!(lines.decode(&mut bytes), Err(LineTooLong), "and nothing behind it is read");
     }
+}
+
+#[test]
+fn a_line_without_an_end_is_none() {
+    let (mut lines, mut bytes) = (Lines::default(), BytesMut::from("a\nb"));
+    assert_eq!(lines.decode_eof(&mut bytes), Ok(Some("a".to_owned())));
+    assert_eq!(lines.decode_eof(&mut bytes), Ok(None));
+    assert!(bytes.is_empty());
 }
 
 #[test]
@@ -270,11 +282,12 @@ fn dialog(bytes: &[u8]) -> Vec<Typed> {
 }
 
 fn dialog_of(pieces: &[&[u8]]) -> Vec<Typed> {
-    let mut dialog = Dialog::new(LIMIT);
-    let mut typed = Vec::new();
+    let (mut lines, mut bytes) = (Lines::default(), BytesMut::new());
+    let (mut dialog, mut typed) = (Dialog::new(LIMIT), Vec::new());
     for piece in pieces {
-        dialog.push(piece);
-        while let Some(next) = dialog.read().unwrap() {
+        bytes.extend_from_slice(piece);
+        while let Some(line) = lines.decode(&mut bytes).unwrap() {
+            let Some(next) = dialog.read(line) else { continue };
             match &next {
                 Typed::Hash(hash) if hash.starts_with("known") => dialog.welcome(),
                 Typed::Nickname(_) => dialog.welcome(),
