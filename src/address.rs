@@ -5,7 +5,7 @@ mod placement;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -265,6 +265,15 @@ impl fmt::Display for Address {
                 write!(f, "{}:{}", protocol.as_str().to_ascii_lowercase(), locator.as_str())
             }
         }
+    }
+}
+
+/// What counts as one place to come from: of IPv6 the network of 64 bits, all of which one host may use. On a link all
+/// hosts share one such network.
+pub(crate) fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) if !v6.is_unicast_link_local() => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+        other => other,
     }
 }
 

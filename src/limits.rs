@@ -29,6 +29,13 @@ pub struct Limits {
     /// Whether loopback connections are not counted. True; false where a proxy on this machine passes strangers on. Then
     /// a page's `Origin` may name a listening peer by any name that it is asked under.
     pub loopback_exempt: bool,
+    /// Connections of pair chat, minechat and console chat together that have not signed in. 1,000; loopback is exempt.
+    /// One more cuts the oldest.
+    pub unsigned: usize,
+    /// The same from one remote address, or over IPv6 from one network of 64 bits. 64; loopback is exempt.
+    pub unsigned_per_address: usize,
+    /// Time to sign in on those wires. 10 minutes: somebody sits at a prompt and types. Then the connection is closed.
+    pub sign_in_timeout: Duration,
     /// Time for a request head to arrive, from the first silence on; also for an upgrade. 10 s. Then 408 and a close.
     pub head_timeout: Duration,
     /// Time for a request body to arrive. 30 s. Then 408 and a close. Also for an answer to be taken, or for the next
@@ -81,7 +88,7 @@ pub struct Limits {
     /// Users whom one user blocks. 1,000, for the same reason. One more is refused.
     pub blocks_per_user: usize,
     /// Commands per second that a session may send on average. 20, faster than anybody types; 0 switches it off. More
-    /// is warned of once, then the session ends (1008).
+    /// is warned of once, then the session ends (1008); on wires without WebSockets it is read more slowly.
     pub commands_per_second: u32,
     /// Commands that it may send at once. 60.
     pub commands_burst: u32,
@@ -108,6 +115,9 @@ impl Default for Limits {
             http_response: 32 * 1024 * 1024,
             connections_per_address: 256,
             loopback_exempt: true,
+            unsigned: 1000,
+            unsigned_per_address: 64,
+            sign_in_timeout: Duration::from_secs(600),
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),

@@ -21,7 +21,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 
 use super::request::{Offer, SignIn, bearer_token, check_host, check_origin};
-use super::websocket::{self, Way};
+use super::rooms;
+use super::websocket::Way;
 use crate::hub::{Hub, SignInError};
 use crate::limits::Limits;
 use crate::message::Refusal;
@@ -189,7 +190,7 @@ impl RoomService {
         let (token, protocol) = known.ok_or_else(unauthorized)?;
         let upgrade = Upgrade::of(&mut Request::from_parts(head, body));
         let session =
-            websocket::serve(upgrade, way, self.hub.clone(), token, mode, from.map(|from| from.ip().to_canonical()));
+            rooms::serve(upgrade, way, self.hub.clone(), token, mode, from.map(|from| from.ip().to_canonical()));
         let ended = self.ended.clone();
         let span = debug_span!("websocket", from = from.map(tracing::field::display));
         // In a box, as each of the layers around it would hold it twice.

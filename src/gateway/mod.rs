@@ -3,9 +3,16 @@
 //! [`http::service`] makes a hyper service of a hub, to be mounted in a program's own server; [`RoomServer`] serves one
 //! on a socket of its own. [`FrameServer`] takes WebSockets by the same code and gives them to a function, without a hub.
 
+mod context;
 mod frames;
 pub mod http;
+mod pump;
 mod request;
+mod rooms;
+#[allow(dead_code, reason = "wires take what they need")]
+mod tcp;
+#[allow(dead_code, reason = "wires take what they need")]
+mod unsigned;
 mod websocket;
 
 use std::future::Future;
@@ -16,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::context::{Context, Gateway};
 pub use self::frames::{FrameServer, Received};
 use self::http::RoomService;
 use crate::address::Host;

@@ -438,6 +438,12 @@ impl Directory {
         places.into_iter().any(|place| lock(&place.rooms).iter().any(|(room, _)| room == name))
     }
 
+    /// Whether somebody who was put out of a room may not hear what is said there: banned, or before a closed door.
+    pub(super) fn is_shut_out(&self, user: UserId, name: &RoomName, now: Timestamp) -> bool {
+        let out = |rules: &RoomRules| rules.closed || rules.banned(user, None, now);
+        self.room_rules(name).is_some_and(out) && !self.is_in(user, name)
+    }
+
     /// Everybody in a room.
     pub(super) fn members(&self, name: &RoomName) -> Vec<UserId> {
         let is_in = |present: &Present| {
@@ -559,16 +565,22 @@ impl Directory {
         idle
     }
 
-    /// Idle rooms and who made them, when more than half of the rooms that there may be stand.
-    pub(super) fn crowded(&self, limits: &Limits) -> Vec<(RoomName, Option<UserId>)> {
-        if self.named() <= limits.rooms / 2 {
-            return Vec::new();
+    /// How many rooms stand beyond half of those that there may be; and if some do, the idle ones and who made them.
+    pub(super) fn crowded(&self, limits: &Limits) -> (usize, Vec<(RoomName, Option<UserId>)>) {
+        let excess = self.named().saturating_sub(limits.rooms / 2);
+        if excess == 0 {
+            return (0, Vec::new());
         }
         let idle = self.rooms.iter().filter_map(|(key, room)| match key {
             RoomKey::Room(name) if room.is_idle() && name.as_str() != GLOBAL => Some((name.clone(), room.rules.maker)),
             _ => None,
         });
-        idle.collect()
+        (excess, idle.collect())
+    }
+
+    /// Whether nobody is in a room, and nothing under way.
+    pub(super) fn is_idle(&self, name: &RoomName) -> bool {
+        self.rooms.get(&RoomKey::Room(name.clone())).is_some_and(Room::is_idle)
     }
 
     /// Lets rooms vanish of which nothing is kept any more, unless somebody came since they were [`idle`](Self::idle).

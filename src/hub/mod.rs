@@ -55,7 +55,7 @@ mod sink;
 mod turn;
 mod watch;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -91,7 +91,8 @@ use crate::message::{Closing, Event, Refusal, RoomKey, Timestamp, UserId};
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::secret::{Password, Secret};
 use crate::store::{
-    AccountStore, HistoryStore, MemoryAccounts, MemoryHistory, MemoryRules, Retention, RuleStore, StoreError, UserRules,
+    AccountStore, HistoryStore, MemoryAccounts, MemoryHistory, MemoryRules, Page, Retention, RuleStore, StoreError,
+    UserRules,
 };
 
 /// Users, sessions and rooms. Cloning shares them.
@@ -248,7 +249,7 @@ impl Builder {
             }
         }
         let (rules, history) = (hub.inner.rules.rooms().await?, hub.inner.history.rooms().await?);
-        let mut rules: std::collections::HashMap<_, _> = rules.into_iter().collect();
+        let mut rules: HashMap<_, _> = rules.into_iter().collect();
         let rooms: Vec<_> = history
             .into_iter()
             .map(|(name, _)| {
@@ -376,7 +377,7 @@ impl Hub {
     /// [`Refusal::Unavailable`].
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, the sign-in has ended or not; its connections may go on until they end by themselves.
+    /// Dropped before it is ready, the sign-in ends with its connections, or nothing happens.
     pub async fn sign_out(&self, token: &Secret) -> Result<bool, Refusal> {
         let found = self.inner.accounts.by_token(&token.hash(), self.inner.now()).await;
         match found.map_err(|_| Refusal::Unavailable)? {
@@ -453,9 +454,9 @@ impl Hub {
         gauges
     }
 
-    /// One pass of housekeeping: what ended guests leave behind is forgotten, what is too old or too much is cut; and when
-    /// more than half of [`Limits::rooms`] stand, empty rooms go whose maker is gone, with what was said there. To be
-    /// called now and then, every half minute for example.
+    /// One pass of housekeeping: what ended guests leave behind is forgotten, what is too old or too much is cut; and as
+    /// many rooms as stand beyond half of [`Limits::rooms`] go with what was said there, if they are empty and their
+    /// makers and last speakers are gone. To be called now and then, every half minute for example.
     ///
     /// # Errors
     /// What befalls the stores.
@@ -477,6 +478,7 @@ impl Hub {
     /// Tells every session that the server stops ([`Closing::Stopping`]), and lets the rooms end. Nobody comes in any
     /// more.
     pub fn stop(&self) {
+        self.inner.stopping.cancel();
         let outboxes = self.inner.lock().shut_down();
         for outbox in outboxes {
             if outbox.end().is_none() {
@@ -484,7 +486,6 @@ impl Hub {
             }
             outbox.close(Closing::Stopping);
         }
-        self.inner.stopping.cancel();
         self.inner.tasks.close();
     }
 
@@ -522,7 +523,8 @@ impl Hub {
         let newcomer = Newcomer { user: &user, sign_in, outbox: &outbox, from, rules, missed };
         let opened = inner.lock().open(newcomer, &inner.limits);
         drop(unchanged);
-        let opened = opened.ok_or(OpenError::TooManySessions)?;
+        let stopping = inner.stopping.is_cancelled();
+        let opened = opened.ok_or(if stopping { OpenError::Unavailable } else { OpenError::TooManySessions })?;
         if let Some(start) = opened.start {
             inner.start(start);
         }
@@ -645,20 +647,50 @@ impl Inner {
         }
     }
 
-    /// Lets rooms vanish that nobody is in and of which nothing is left.
-    /// Where rooms are getting scarce, forgets what was said in those that nobody is in and whose maker is gone.
+    /// Where rooms are getting scarce, forgets what was said in those that nobody is in and whose maker is gone, with all
+    /// who spoke there last: first where least was said, and no more of them than there are too many. Whoever makes rooms
+    /// to fill the server must not thereby clear what others said.
     async fn forget_abandoned(&self) -> Result<(), StoreError> {
-        let crowded = self.lock().crowded(&self.limits);
+        let (mut excess, crowded) = self.lock().crowded(&self.limits);
+        if crowded.is_empty() {
+            return Ok(());
+        }
+        let said: HashMap<_, _> = self.history.rooms().await?.into_iter().collect();
+        let mut crowded: Vec<_> =
+            crowded.into_iter().filter_map(|(name, maker)| Some((*said.get(&name)?, name, maker?))).collect();
+        crowded.sort_unstable();
         let nothing = Retention { count: Some(0), ..Retention::default() };
-        for (name, maker) in crowded {
-            let Some(maker) = maker else { continue };
-            if self.accounts.by_id(maker, self.now()).await?.is_none() {
-                self.history.retain(Some(&RoomKey::Room(name)), &nothing, turn::now()).await?;
+        for (_, name, maker) in crowded {
+            if excess == 0 {
+                break;
+            }
+            // Somebody may have come since.
+            let key = RoomKey::Room(name.clone());
+            if self.is_abandoned(&key, maker).await? && self.lock().is_idle(&name) {
+                // What was said a moment ago stays for now.
+                let gone = self.history.retain(Some(&key), &nothing, turn::now()).await?;
+                excess -= usize::from(gone > 0);
             }
         }
         Ok(())
     }
 
+    /// Whether a room's maker and all who spoke there last are gone.
+    async fn is_abandoned(&self, room: &RoomKey, maker: UserId) -> Result<bool, StoreError> {
+        if self.accounts.by_id(maker, self.now()).await?.is_some() {
+            return Ok(false);
+        }
+        let last = self.history.page(room, &Page { limit: LAST_SPOKEN, ..Page::default() }).await?;
+        let speakers: HashSet<_> = last.into_iter().map(|record| record.user).collect();
+        for speaker in speakers {
+            if self.accounts.by_id(speaker, self.now()).await?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Lets rooms vanish that nobody is in and of which nothing is left.
     async fn forget_empty(self: &Arc<Self>) -> Result<(), StoreError> {
         let idle = self.lock().idle();
         if !idle.is_empty() {
@@ -719,6 +751,8 @@ impl Drop for Inner {
     }
 }
 
+/// Messages of an empty room whose authors keep it.
+const LAST_SPOKEN: usize = 20;
 /// Rules that are kept at the same time.
 const KEEPERS: usize = 64;
 

@@ -27,6 +27,16 @@ impl Rate {
         self
     }
 
+    /// How long after `now` one more may pass; see [`Rate::allow`].
+    #[must_use]
+    pub fn wait(&self, now: Duration) -> Duration {
+        if self.per_second == 0 {
+            return Duration::ZERO;
+        }
+        let one = Duration::from_secs(1) / self.per_second;
+        (self.full_at.max(now) + one).saturating_sub(now + one * self.burst)
+    }
+
     /// Whether one more may pass at `now`, which is a time since any fixed moment and does not run backwards.
     pub fn allow(&mut self, now: Duration) -> bool {
         if self.per_second == 0 {
@@ -64,8 +74,19 @@ mod tests {
     }
 
     #[test]
+    fn whoever_waits_as_long_as_told_may_pass() {
+        let mut rate = rate(20, 60);
+        assert_eq!(rate.wait(Duration::ZERO), Duration::ZERO);
+        while rate.allow(Duration::ZERO) {}
+        let wait = rate.wait(Duration::from_millis(10));
+        assert_eq!(wait, Duration::from_millis(40));
+        assert!(!rate.allow(Duration::from_millis(49)) && rate.allow(Duration::from_millis(10) + wait));
+    }
+
+    #[test]
     fn zero_switches_it_off() {
         let mut rate = rate(0, 0);
         assert!((0..1000).all(|_| rate.allow(Duration::ZERO)));
+        assert_eq!(rate.wait(Duration::ZERO), Duration::ZERO);
     }
 }

@@ -68,6 +68,12 @@ impl Replay {
 
 impl Reader {
     async fn work(&self, job: Job) -> Result<(), StoreError> {
+        // It may have waited while the session did not read, and more was said since.
+        if let Job::Page { room, .. } | Job::Search { room, .. } = &job
+            && self.refuse_if_shut_out(room)
+        {
+            return Ok(());
+        }
         match job {
             Job::Page { room, page } => self.page(room, page).await,
             Job::Search { room, text, before, limit } => self.search(room, text, before, limit).await,
@@ -101,6 +107,9 @@ impl Reader {
         let (mut found, mut bytes, mut scanned, mut before) = (Vec::new(), 0, 0, before);
         let Some(hub) = self.hub.upgrade() else { return Ok(()) };
         let turn = hub.searching.acquire().await;
+        if self.refuse_if_shut_out(&room) {
+            return Ok(());
+        }
         let before = loop {
             // The others have their turns too.
             tokio::task::yield_now().await;
@@ -191,6 +200,17 @@ impl Reader {
             events.push(Event::Confirm { room: room.clone(), seq: resume.seq });
         }
         Ok(events)
+    }
+
+    /// Tells the session so when it may not hear any more what is said in a room.
+    fn refuse_if_shut_out(&self, room: &RoomKey) -> bool {
+        let (RoomKey::Room(name), Some(hub)) = (room, self.hub.upgrade()) else { return false };
+        let out = hub.lock().is_shut_out(self.user, name, hub.now());
+        if out {
+            let why = Refusal::NotInRoom(room.to_string());
+            self.outbox.tell(&[Event::Refused { why, id: None }]);
+        }
+        out
     }
 
     /// Whom the session does not hear.

@@ -197,7 +197,7 @@ impl Turns {
             match input {
                 Input::Join(join) => self.join(*join).await,
                 Input::Resume { session, resume, done } => {
-                    self.commit().await;
+                    self.catch_up(session).await;
                     self.find_end().await;
                     let joined = match self.places.get(&session) {
                         Some(place) => self.resume(*place, resume),
@@ -208,7 +208,7 @@ impl Turns {
                 Input::Leave { session, done } => {
                     // Whoever leaves of their own will has heard everything up to then.
                     if done.is_some() {
-                        self.commit().await;
+                        self.catch_up(session).await;
                     }
                     self.leave(session);
                     if let Some(done) = done {
@@ -224,8 +224,8 @@ impl Turns {
                     self.rename(user, &new).await;
                     let _ = done.send(());
                 }
+                // Who is not to hear what is open was noted when it was said.
                 Input::Blocked { user, blocked } => {
-                    self.commit().await;
                     for member in self.members.iter_mut().filter(|member| member.user == Some(user)) {
                         member.blocked = blocked.clone();
                     }
@@ -283,7 +283,7 @@ impl Turns {
     async fn join(&mut self, join: Join) {
         let Join { session, user, name, outbox, blocked, resume, done } = join;
         if resume.is_some() {
-            self.commit().await;
+            self.catch_up(session).await;
             self.find_end().await;
         }
         let lane = self.lane(outbox.encoding());
@@ -438,7 +438,10 @@ impl Turns {
         let Some(room) = self.room() else { return };
         let event = Event::Renamed { room, old, new: new.clone() };
         // Whoever did it hears it at once, behind all that came before.
-        self.commit().await;
+        let sessions = self.members.iter().filter(|member| member.user == Some(user)).map(|member| member.session);
+        for session in sessions.collect::<Vec<_>>() {
+            self.catch_up(session).await;
+        }
         for member in self.members.iter().filter(|member| member.user == Some(user)) {
             member.outbox.tell(std::slice::from_ref(&event));
             self.unheard.push((self.open.len(), member.session));
@@ -534,6 +537,25 @@ impl Turns {
         {
             hub.counters.accepted(accepted, self.since.elapsed());
         }
+    }
+
+    /// Gives one member what is open. For the others it may wait: who comes and goes costs them a write now and then,
+    /// not one each time.
+    async fn catch_up(&mut self, session: SessionId) {
+        if !self.unkept.is_empty() {
+            return self.commit().await;
+        }
+        let Some(place) = self.places.get(&session) else { return };
+        let (member, open) = (&mut self.members[*place], self.open.len());
+        if member.behind || member.gone {
+            return;
+        }
+        let heard = |at: &usize| !self.unheard.contains(&(*at, session));
+        let events: Vec<_> = (member.from..open).filter(heard).map(|at| self.open[at].clone()).collect();
+        member.from = open;
+        member.gone = !events.is_empty() && !member.outbox.tell(&events);
+        // What it asked for comes behind, and before it goes elsewhere.
+        tell_all(&mut self.told);
     }
 
     fn kept(&mut self, unkept: Unkept) {

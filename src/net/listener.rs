@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
-use crate::address::Host;
+use crate::address::{Host, network};
 use crate::limits::Limits;
 
 /// Opens a listening socket; port 0 lets the system choose.
@@ -92,6 +92,11 @@ impl Connections {
         }
     }
 
+    /// A count of its own, for one wire of several: what is open from one address is counted over all of them.
+    pub(crate) fn beside(&self) -> Self {
+        Self { totals: Arc::default(), ..self.clone() }
+    }
+
     #[cfg(any(feature = "server", test))]
     pub(crate) fn counted(&self) -> Counted {
         Counted {
@@ -106,7 +111,7 @@ impl Connections {
         if self.loopback_exempt && ip.is_loopback() {
             return Some(self.place(None));
         }
-        let ip = counted(ip);
+        let ip = network(ip);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(ip).or_insert(0);
         if *count >= self.limit {
@@ -136,15 +141,6 @@ impl Drop for Place {
                 }
             }
         }
-    }
-}
-
-/// What counts as one address: of IPv6 the network of 64 bits, all of which one host may use. On a link all hosts share
-/// one such network.
-fn counted(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V6(v6) if !v6.is_unicast_link_local() => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
-        other => other,
     }
 }
 
@@ -179,5 +175,10 @@ mod tests {
         assert!(loopback.iter().all(Option::is_some));
         assert_eq!(connections.open.lock().unwrap().len(), 1);
         assert_eq!(connections.counted(), Counted { open: 11, accepted: 17, refused: 2 });
+        // Another wire has what is left of the address, and numbers of its own.
+        let wire = connections.beside();
+        let _third = wire.enter(one).unwrap();
+        assert!(wire.enter(one).is_none() && connections.enter(one).is_none());
+        assert_eq!(wire.counted(), Counted { open: 1, accepted: 1, refused: 1 });
     }
 }

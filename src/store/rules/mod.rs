@@ -20,6 +20,7 @@ pub use memory::MemoryRules;
 pub use sqlite::SqliteRules;
 
 use super::StoreError;
+use crate::address::network;
 use crate::limits::Limits;
 use crate::message::{Timestamp, UserId};
 use crate::name::RoomName;
@@ -78,13 +79,11 @@ impl RoomRules {
     }
 
     /// Whether a ban that has not ended names the user, or the address they come from. An IPv4 address that is mapped
-    /// into IPv6 is the IPv4 address.
+    /// into IPv6 is the IPv4 address; of IPv6 the network of 64 bits counts, all of which one host may use.
     #[must_use]
     pub fn banned(&self, user: UserId, address: Option<IpAddr>, now: Timestamp) -> bool {
-        let address = address.map(|address| address.to_canonical());
-        let meant = |ban: &Ban| {
-            ban.user == user || address.is_some() && ban.address.map(|address| address.to_canonical()) == address
-        };
+        let address = address.map(network);
+        let meant = |ban: &Ban| ban.user == user || address.is_some() && ban.address.map(network) == address;
         self.bans.iter().any(|ban| stands(ban.until, now) && meant(ban))
     }
 
@@ -210,6 +209,9 @@ mod tests {
         assert!(rules.banned(bob, from("192.0.2.1"), at(0)), "whoever comes from there");
         assert!(rules.banned(bob, from("::ffff:192.0.2.1"), at(0)), "in either spelling");
         assert!(!rules.banned(bob, from("192.0.2.2"), at(0)));
+        let network = RoomRules { bans: vec![Ban { address: from("2001:db8::1"), ..ban.clone() }], ..rules.clone() };
+        assert!(network.banned(bob, from("2001:db8::ffff:2"), at(0)), "one host has a whole network of addresses");
+        assert!(!network.banned(bob, from("2001:db8:0:1::1"), at(0)));
         assert!(!rules.banned(bob, None, at(0)));
         let account = RoomRules { bans: vec![Ban { address: None, ..ban }], ..RoomRules::default() };
         assert!(account.banned(ann, from("192.0.2.1"), at(0)));

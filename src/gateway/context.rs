@@ -1,0 +1,97 @@
+//! What a wire is to whoever runs it, and what it is given to run with.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+#[cfg(feature = "server")]
+use super::unsigned::CountedUnsigned;
+use super::unsigned::Unsigned;
+use crate::hub::Hub;
+use crate::net::listener::Connections;
+#[cfg(feature = "server")]
+use crate::net::listener::Counted;
+
+/// One wire with its socket open: sessions of its protocol on one side, a hub on the other.
+#[async_trait]
+pub trait Gateway: fmt::Debug + Send {
+    /// A word for the wire, such as `pair`: for logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Where it listens, with the port that the system chose.
+    fn local_addr(&self) -> SocketAddr;
+
+    /// Serves until [`Context::stop`] fires; then nobody is let in any more, every session is told, has
+    /// [`grace`](crate::Limits::grace) to take what waits for it, and is cut. Nothing of it is left when this is ready.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the socket and cuts every connection.
+    async fn serve(self: Box<Self>, context: Context);
+}
+
+/// What a [`Gateway`] serves with. Gateways that share one count their connections together: cloning shares the counts.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Context {
+    /// Where its sessions are.
+    pub hub: Hub,
+    /// Fires when it is to stop. Whoever stops the hub too does it after that.
+    pub stop: CancellationToken,
+    unsigned: Unsigned,
+    wires: Arc<Wires>,
+}
+
+#[derive(Debug)]
+struct Wires {
+    /// Counted by address over all wires, and those of HTTP if they are on the same server.
+    all: Connections,
+    each: Mutex<Vec<(&'static str, Connections)>>,
+}
+
+impl Context {
+    /// For wires in front of `hub`, until `stop` fires.
+    #[must_use]
+    pub fn new(hub: Hub, stop: CancellationToken) -> Self {
+        let connections = Connections::of(hub.limits());
+        Self::beside(&connections, hub, stop)
+    }
+
+    /// The same beside other connections, with which those from one address are counted together.
+    pub(crate) fn beside(connections: &Connections, hub: Hub, stop: CancellationToken) -> Self {
+        let wires = Wires { all: connections.clone(), each: Mutex::default() };
+        Self { unsigned: Unsigned::of(hub.limits()), hub, stop, wires: Arc::new(wires) }
+    }
+
+    /// The connections that have not signed in, of all wires.
+    #[allow(dead_code, reason = "wires take what they need")]
+    pub(super) fn unsigned(&self) -> &Unsigned {
+        &self.unsigned
+    }
+
+    /// The connections of a wire.
+    pub(super) fn connections(&self, wire: &'static str) -> Connections {
+        let mut each = self.wires.each.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, connections)) = each.iter().find(|(name, _)| *name == wire) {
+            return connections.clone();
+        }
+        let connections = self.wires.all.beside();
+        each.push((wire, connections.clone()));
+        connections
+    }
+
+    /// The connections of each wire that was served.
+    #[cfg(feature = "server")]
+    pub(crate) fn counted(&self) -> Vec<(&'static str, Counted)> {
+        let each = self.wires.each.lock().unwrap_or_else(PoisonError::into_inner);
+        each.iter().map(|(name, connections)| (*name, connections.counted())).collect()
+    }
+
+    /// Those that have not signed in, and what became of others.
+    #[cfg(feature = "server")]
+    pub(crate) fn counted_unsigned(&self) -> CountedUnsigned {
+        self.unsigned.counted()
+    }
+}
