@@ -6,6 +6,7 @@
 mod context;
 mod frames;
 pub mod http;
+mod minechat;
 mod pump;
 mod request;
 mod rooms;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::context::{Context, Gateway};
 pub use self::frames::{FrameServer, Received};
+pub use self::minechat::{MinechatListen, MinechatWrite};
 use self::http::RoomService;
 use crate::address::Host;
 use crate::net;

@@ -28,9 +28,14 @@ pub(super) struct Socket {
 impl Socket {
     /// A member's way out over a socket.
     pub(super) fn outbox(stream: TcpStream, encoding: &'static Encoding, limits: &Limits) -> Arc<Outbox<Self>> {
+        Arc::new(Outbox::new(Self::new(stream, encoding), limits))
+    }
+
+    /// The same, for a way out that is not the socket alone.
+    pub(super) fn new(stream: TcpStream, encoding: &'static Encoding) -> Self {
         // A machine that vanished says nothing, so only the system finds out.
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
-        Arc::new(Outbox::new(Self { encoding, stream }, limits))
+        Self { encoding, stream }
     }
 
     pub(super) fn stream(&self) -> &TcpStream {

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::inbox::{Input, Said};
 use super::outbox::Outbox;
 use super::seat::Heard;
-use super::{Hub, refusal};
+use super::Hub;
 use crate::message::{Refusal, UserId};
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::secret::Secret;

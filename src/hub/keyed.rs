@@ -26,8 +26,7 @@ impl Hub {
     /// # Cancel safety
     /// Dropped before it is ready, there may be such an account.
     pub async fn register_as(&self, name: &Nickname, key: &Secret) -> Result<Secret, Refusal> {
-        // An administrator's right is worth more than a key that somebody was handed unasked.
-        if is_reserved(name.as_str()) || self.inner.leads_elsewhere(name) || self.inner.admins.contains(name) {
+        if self.is_kept_back(name) {
             return Err(Refusal::Taken(name.to_string()));
         }
         let made = self.inner.accounts.create_keyed(name, &key.hash(), self.inner.now()).await;
@@ -50,8 +49,26 @@ impl Hub {
         }
     }
 
-    /// Lets a room know of an account that will be made when its owner first speaks, as [`Seat::announce`](super::Seat::announce) does for one
-    /// that there is.
+    /// Whether nobody could get a name just now.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`].
+    pub async fn is_taken(&self, name: &Nickname) -> Result<bool, Refusal> {
+        if self.is_kept_back(name) {
+            return Ok(true);
+        }
+        let found = self.inner.accounts.by_nickname(name, self.inner.now()).await;
+        Ok(found.map_err(|error| refusal(error, name))?.is_some())
+    }
+
+    /// Whether it is a name that no key is made for.
+    fn is_kept_back(&self, name: &Nickname) -> bool {
+        // An administrator's right is worth more than a key that somebody was handed unasked.
+        is_reserved(name.as_str()) || self.inner.leads_elsewhere(name) || self.inner.admins.contains(name)
+    }
+
+    /// Lets a room know of an account that will be made when its owner first speaks. For one that there is,
+    /// [`Seat::announce`](super::Seat::announce) does.
     pub fn announce(&self, room: &RoomName, user: Nickname) {
         if let Some(inbox) = self.inner.lock().room_inbox(room) {
             inbox.put(Input::Notice(Event::Registered { room: room.clone(), user }));

@@ -24,6 +24,8 @@ pub const NICKNAME: &str = "Enter preferred nickname below:\n";
 pub const WELCOME: &str = "Welcome to chat! Post your message below. End it with an empty line.\n";
 /// What it says to each message, and to a lone empty line.
 pub const SENT: &str = "Message send. Write more, end message with an empty line.\n";
+/// What the listen port may say when nobody says anything.
+pub const HEARTBEAT: &str = "Server: # ping\n";
 /// Bytes of a line before its line feed. One that is longer closes the connection.
 pub const MAX_LINE: usize = 64 * 1024;
 

@@ -1,6 +1,6 @@
 //! The listen port: a line for each message of the room, for whoever connects.
 
-use std::future::{Future, pending};
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;

@@ -1,6 +1,6 @@
 //! The write port: a hash or a nickname first, then messages.
 
-use std::future::{Future, pending};
+use std::future::pending;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -260,12 +260,18 @@ impl<'a> Speaker<'a> {
         let why = match typed {
             Typed::Message(body) => match self.post(body).await {
                 Ok(()) => return,
-                Err(why) => why.to_string(),
+                Err(why) => why,
             },
-            Typed::TooLong => format!("a message has at most {} bytes", limits.message),
+            Typed::TooLong => {
+                let why = format!("a message has at most {} bytes", limits.message);
+                return self.desk.say(minechat::not_sent(&why));
+            }
             _ => return self.desk.say(minechat::SENT),
         };
-        self.desk.say(minechat::not_sent(&why));
+        match &self.who {
+            Who::Known { seat, .. } => seat.refuse(why, None),
+            Who::Promised(_) => self.desk.say(minechat::not_sent(&why.to_string())),
+        }
     }
 
     /// Says something. That it was said is answered when it is kept.
