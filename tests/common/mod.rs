@@ -14,6 +14,7 @@ pub mod durable;
 pub mod exposition;
 pub mod fake_http;
 pub mod fake_websocket;
+pub mod minechat;
 pub mod page;
 pub mod pair;
 #[cfg(all(feature = "sqlite", feature = "terminal", unix))]
