@@ -46,11 +46,18 @@ fn help_and_version_exit_0_and_mistakes_exit_2() {
         (&["--durability", "memory"], "--durability: durability = \"memory\": fsync or os is wanted"),
         (&["--origin", "chat.example"], "--origin: server.origins = "),
         (&["--allow-host", "http://x"], "--allow-host: server.hosts = "),
+        (&["--pair-port", "on"], "--pair-port: pair.port = \"on\": a port from 0 to 65535, usual or off is wanted"),
+        (&["--legacy-room", "a b"], "--legacy-room: legacy.room = \"a b\": the name of a room is wanted"),
         (&["--set", "limits.grace"], "KEY=VALUE is wanted"),
-        (&["--set", "limits.commands=1"], "--set: unknown key \"limits.commands\"; known are limits.message, "),
+        (
+            &["--set", "limits.commands=1"],
+            "--set: unknown key \"limits.commands\"; did you mean one of limits.commands_per_second, limits.commands_burst?",
+        ),
+        (&["--set", "limits.comands_per_second=0"], "did you mean limits.commands_per_second?"),
+        (&["--set", "limits.frame=100"], "limits.message = 16384 and limits.frame = 100 contradict each other"),
         (
             &["--set", "commands_per_second=1"],
-            "unknown key \"commands_per_second\"; known is limits.commands_per_second",
+            "unknown key \"commands_per_second\"; did you mean limits.commands_per_second?",
         ),
         (&["--set", "limits.message=0"], "--set: limits.message = \"0\": a number from 1 to "),
         (&["--config", "nowhere.toml"], "cannot read nowhere.toml: "),
@@ -112,6 +119,19 @@ fn set_wins_over_the_file_and_the_file_over_the_default() {
 }
 
 #[test]
+fn wires_are_open_at_their_usual_ports_unless_something_else_is_said() {
+    let home = Home::new();
+    for key in ["pair.port", "minechat.listen_port", "minechat.write_port", "console.port"] {
+        assert_eq!(shown(&home, &[], key), "\"usual\"");
+    }
+    assert_eq!(shown(&home, &["--pair-port", "off"], "pair.port"), "\"off\"");
+    assert_eq!(shown(&home, &["--minechat-write-port", "0"], "minechat.write_port"), "0");
+    assert_eq!(shown(&home, &["--console-print-messages"], "console.print_messages"), "true");
+    assert_eq!(shown(&home, &["--minechat-heartbeat", "1.5"], "minechat.heartbeat"), "1.5");
+    assert_eq!(shown(&home, &["--legacy-host", "::1", "--legacy-room", "lobby"], "legacy.room"), "\"lobby\"");
+}
+
+#[test]
 fn what_print_config_shows_is_taken_back_whole() {
     let home = Home::new();
     let mut arguments = vec!["--print-config".to_owned()];
@@ -121,8 +141,9 @@ fn what_print_config_shows_is_taken_back_whole() {
             "server.origins" => "https://a.example,http://localhost:8080",
             "data" => "/srv/täst \"x\"",
             "memory" | "limits.loopback_exempt" => "false",
+            "console.print_messages" => "true",
             "durability" => "os",
-            "server.host" => "::1",
+            "server.host" | "legacy.host" => "::1",
             _ => "77",
         };
         arguments.extend(["--set".to_owned(), format!("{key}={value}")]);

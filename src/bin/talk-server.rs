@@ -26,6 +26,7 @@ fn configure(options: &ServerOptions) -> Result<Config, Exit> {
         };
         taken.map_err(Exit::usage)?;
     }
+    config.check().map_err(Exit::usage)?;
     if options.print_config {
         return Err(Exit::Asked(config.to_toml()));
     }
@@ -40,7 +41,10 @@ async fn serve(config: Config) -> Result<ExitCode, String> {
         }
         error => error.to_string(),
     })?;
-    let ready = format!("{PROGRAM} listening on http://{}", server.local_addr());
+    let mut ready = format!("{PROGRAM} listening on http://{}", server.local_addr());
+    for (wire, at) in server.wires() {
+        ready.push_str(&format!("\n{wire} on {at}"));
+    }
     talk::terminal::serve(&ready, |stop| async {
         server.run_until(stop).await;
         Ok(())

@@ -1,26 +1,19 @@
 //! WebSockets without a hub, taken by the code that takes room sessions.
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use hyper::body::{Body as _, Incoming};
-use hyper::header::CONNECTION;
-use hyper::{Method, Request};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::request::{check_host, check_origin};
+use super::upgrades::{self, Welcome};
 use super::websocket;
 use crate::address::Host;
 use crate::limits::Limits;
-use crate::net::http::{self, Answer, Handler, Problem, Upgrade, check_head};
-use crate::net::listener::bind;
-use crate::net::upgrade::{check_upgrade, switching};
+use crate::net::listener::{Connections, bind};
 
 /// One message that came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -70,66 +63,16 @@ impl FrameServer {
         A: Fn(Received<'_>, &mut BytesMut) + Clone + Send + Sync + 'static,
     {
         let Self { listener, local: _, limits } = self;
-        let (tasks, stopped, ended) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
-        let _ended = ended.clone().drop_guard();
-        let frames = Frames { answer, limits, tasks, stopped: stopped.clone(), ended };
+        let (connections, stopped) = (Connections::of(&limits), CancellationToken::new());
+        let session = {
+            let (limits, stopped) = (limits.clone(), stopped.clone());
+            move |upgrade, _| websocket::exchange(upgrade, limits.clone(), answer.clone(), stopped.clone())
+        };
         let signal = async {
             stop.await;
             stopped.cancel();
         };
-        tokio::join!(signal, http::serve(listener, frames.clone(), frames.limits.clone(), stopped.clone()));
-        frames.tasks.close();
-        let _ = tokio::time::timeout(frames.limits.grace, frames.tasks.wait()).await;
-        frames.ended.cancel();
-        frames.tasks.wait().await;
-    }
-}
-
-/// Takes every upgrade.
-#[derive(Clone)]
-struct Frames<A> {
-    answer: A,
-    limits: Arc<Limits>,
-    tasks: TaskTracker,
-    stopped: CancellationToken,
-    ended: CancellationToken,
-}
-
-impl<A> Frames<A>
-where
-    A: Fn(Received<'_>, &mut BytesMut) + Clone + Send + Sync + 'static,
-{
-    fn upgrade(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
-        let (head, body) = request.into_parts();
-        check_head(&head, &self.limits)?;
-        check_host(&head.headers, &[])?;
-        check_origin(&head.headers, &[])?;
-        if head.method != Method::GET {
-            return Err(Problem::method("GET"));
-        }
-        let accept = check_upgrade(&head.headers)?;
-        if !body.is_end_stream() {
-            return Err(Problem::bad("an upgrade has no body").with(CONNECTION, "close"));
-        }
-        let upgrade = Upgrade::of(&mut Request::from_parts(head, body));
-        let served = websocket::exchange(upgrade, self.limits.clone(), self.answer.clone(), self.stopped.clone());
-        let ended = self.ended.clone();
-        self.tasks.spawn(async move { ended.run_until_cancelled_owned(served).await });
-        Ok(switching(accept, None))
-    }
-}
-
-impl<A> Handler for Frames<A>
-where
-    A: Fn(Received<'_>, &mut BytesMut) + Clone + Send + Sync + 'static,
-{
-    fn handle(&self, request: Request<Incoming>, _: SocketAddr) -> impl Future<Output = Answer> + Send {
-        std::future::ready(self.upgrade(request).unwrap_or_else(Answer::from))
-    }
-}
-
-impl<A> fmt::Debug for Frames<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frames").finish_non_exhaustive()
+        let serving = upgrades::serve(listener, limits, connections, Welcome::default(), stopped.clone(), session);
+        tokio::join!(signal, serving);
     }
 }

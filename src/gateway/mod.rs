@@ -7,13 +7,16 @@ mod context;
 mod frames;
 pub mod http;
 mod minechat;
+mod pair;
 mod pump;
 mod request;
 mod rooms;
 #[allow(dead_code, reason = "wires take what they need")]
 mod tcp;
+mod tries;
 #[allow(dead_code, reason = "wires take what they need")]
 mod unsigned;
+mod upgrades;
 mod websocket;
 
 use std::future::Future;
@@ -26,8 +29,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::context::{Context, Gateway};
 pub use self::frames::{FrameServer, Received};
-pub use self::minechat::{MinechatListen, MinechatWrite};
 use self::http::RoomService;
+pub use self::minechat::{MinechatListen, MinechatWrite};
+pub use self::pair::Pair;
+#[cfg(feature = "server")]
+pub(crate) use self::unsigned::CountedUnsigned;
 use crate::address::Host;
 use crate::net;
 use crate::net::listener::bind;

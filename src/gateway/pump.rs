@@ -22,20 +22,31 @@ use crate::net::http::linger;
 /// them, and each other place it had to look at would cost.
 pub(super) struct Socket {
     encoding: &'static Encoding,
+    echo: bool,
     stream: TcpStream,
 }
 
 impl Socket {
     /// A member's way out over a socket.
     pub(super) fn outbox(stream: TcpStream, encoding: &'static Encoding, limits: &Limits) -> Arc<Outbox<Self>> {
-        Arc::new(Outbox::new(Self::new(stream, encoding), limits))
+        Self::with_echo(stream, encoding, true, limits)
     }
 
-    /// The same, for a way out that is not the socket alone.
+    /// The same; with `echo` the member hears in a room what it said there.
+    pub(super) fn with_echo(
+        stream: TcpStream,
+        encoding: &'static Encoding,
+        echo: bool,
+        limits: &Limits,
+    ) -> Arc<Outbox<Self>> {
+        Arc::new(Outbox::new(Self { echo, ..Self::new(stream, encoding) }, limits))
+    }
+
+    /// The socket, for a way out that is not it alone.
     pub(super) fn new(stream: TcpStream, encoding: &'static Encoding) -> Self {
         // A machine that vanished says nothing, so only the system finds out.
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
-        Self { encoding, stream }
+        Self { encoding, echo: true, stream }
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
@@ -62,6 +73,10 @@ impl Sink for Socket {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Offered::Full,
             Err(_) => Offered::Gone,
         }
+    }
+
+    fn echo(&self) -> bool {
+        self.echo
     }
 }
 

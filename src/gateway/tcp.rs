@@ -46,6 +46,11 @@ impl Port {
         self.local
     }
 
+    /// The bare listener, for wires that begin as HTTP.
+    pub(super) fn into_listener(self) -> TcpListener {
+        self.listener
+    }
+
     /// Gives each connection to `session`, which ends soon after [`Context::stop`] fired, or is dropped when
     /// [`Limits::grace`] is over. Connections over the limit of their address are closed without a word: these wires have
     /// none for it.

@@ -13,7 +13,8 @@ use tracing::debug;
 
 use super::metrics::{self, Scrape};
 use super::stores::Stores;
-use crate::gateway::http::{RoomService, check_own};
+use crate::gateway::Context;
+use crate::gateway::http::{RoomService, check_own, check_registry};
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::net::http::{Answer, Handler, Problem, answer};
@@ -43,6 +44,7 @@ pub(super) struct Services {
     pub(super) rooms: RoomService,
     pub(super) registry: RegistryService,
     pub(super) hub: Hub,
+    pub(super) wires: Context,
     pub(super) stores: Stores,
 }
 
@@ -87,7 +89,10 @@ impl Door {
         match request.uri().path() {
             "/auth" | "/ws" => Ok(self.services()?.rooms.handle(request, from).await),
             path if path == "/v1" || path.starts_with("/v1/") => {
-                Ok(self.services()?.registry.handle(request, from).await)
+                let services = self.services()?;
+                let (head, body) = request.into_parts();
+                check_registry(&head, &self.shared.limits, &self.shared.hosts)?;
+                Ok(services.registry.handle(Request::from_parts(head, body), from).await)
             }
             _ => {
                 let (head, _) = request.into_parts();
@@ -134,6 +139,7 @@ impl Door {
             since: shared.since,
             ready: self.unready().is_none(),
             connections: shared.connections.counted(),
+            wires: services.map(|services| (services.wires.counted(), services.wires.counted_unsigned())),
             answers: std::array::from_fn(|i| shared.answers[i].load(Ordering::Relaxed)),
             hub: services.map(|services| (services.hub.gauges(), services.hub.counters().snapshot())),
             stores: services.into_iter().flat_map(|services| services.stores.loads()).collect(),

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::config::Config;
+use super::config::{Config, WirePort};
 use crate::address::Host;
-use crate::name::{Nickname, is_reserved};
+use crate::name::{Nickname, RoomName, is_reserved};
 use crate::store::Durability;
 
 /// One setting.
@@ -79,6 +79,34 @@ pub(super) const KEYS: &[Key] = &[
         drain_delay,
         "seconds that /readyz answers 503 before a stop begins, for load balancers"
     ),
+    key!("legacy.host", Place, legacy.host, "the address at which the wires of other chat systems listen"),
+    key!("legacy.room", Room, legacy.room, "the room of those who choose none there"),
+    key!("pair.port", Wire, legacy.pair_port, "pair chat: a port, \"usual\" (6078, if it is free) or \"off\""),
+    key!(
+        "minechat.listen_port",
+        Wire,
+        legacy.minechat_listen_port,
+        "where minechat is heard: a port, \"usual\" (5000, if it is free) or \"off\""
+    ),
+    key!(
+        "minechat.write_port",
+        Wire,
+        legacy.minechat_write_port,
+        "where minechat is written: a port, \"usual\" (5050, if it is free) or \"off\""
+    ),
+    key!(
+        "minechat.heartbeat",
+        Seconds<0>,
+        legacy.minechat_heartbeat,
+        "seconds after which something is said to those who hear it; 0: never"
+    ),
+    key!("console.port", Wire, legacy.console_port, "console chat: a port, \"usual\" (9009, if it is free) or \"off\""),
+    key!(
+        "console.print_messages",
+        Switch,
+        legacy.console_print_messages,
+        "whether what console users say is printed where the server runs"
+    ),
     key!("retention.age_days", Days, retention.age, "days that a message is kept; 0: for good"),
     key!("retention.count", Bound, retention.count, "messages that are kept of a room; 0: all"),
     key!("retention.bytes", Bound, retention.bytes, "bytes of messages that are kept of a room; 0: all"),
@@ -143,6 +171,8 @@ struct Switch;
 struct Place;
 struct Directory;
 struct Durable;
+struct Room;
+struct Wire;
 struct Origins;
 struct Hosts;
 struct Admins;
@@ -196,6 +226,47 @@ impl Kind for Port {
     }
     fn show(value: &u16) -> Option<Value> {
         shown(*value)
+    }
+}
+
+impl Kind for Wire {
+    type Value = WirePort;
+    fn wanted() -> String {
+        "a port from 0 to 65535, usual or off".into()
+    }
+    fn read(value: &Value) -> Option<WirePort> {
+        match value.as_str() {
+            Some("off") => Some(WirePort::Off),
+            Some("usual") => Some(WirePort::Usual),
+            Some(_) => None,
+            None => Port::read(value).map(WirePort::At),
+        }
+    }
+    fn parse(text: &str) -> Option<WirePort> {
+        Self::read(&toml_value(text).unwrap_or_else(|| text.into()))
+    }
+    fn show(value: &WirePort) -> Option<Value> {
+        match value {
+            WirePort::Off => Some("off".into()),
+            WirePort::Usual => Some("usual".into()),
+            WirePort::At(port) => shown(*port),
+        }
+    }
+}
+
+impl Kind for Room {
+    type Value = RoomName;
+    fn wanted() -> String {
+        "the name of a room".into()
+    }
+    fn read(value: &Value) -> Option<RoomName> {
+        RoomName::new(value.as_str()?).ok()
+    }
+    fn parse(text: &str) -> Option<RoomName> {
+        Self::read(&typed_text(text))
+    }
+    fn show(value: &RoomName) -> Option<Value> {
+        Some(value.as_str().into())
     }
 }
 

@@ -9,6 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::gateway::CountedUnsigned;
 use crate::hub::{Counted, Gauges};
 use crate::measure::Durations;
 use crate::net::listener;
@@ -20,6 +21,8 @@ pub(super) struct Scrape {
     pub(super) since: SystemTime,
     pub(super) ready: bool,
     pub(super) connections: listener::Counted,
+    /// Connections of each wire besides HTTP, and those on them that have not signed in. `None` while it starts.
+    pub(super) wires: Option<(Vec<(&'static str, listener::Counted)>, CountedUnsigned)>,
     /// Answers by the first digit of their status, from 1 on.
     pub(super) answers: [u64; 5],
     /// `None` while it starts.
@@ -54,6 +57,27 @@ impl Scrape {
         out.durations("accepted", help, [(None, &counted.accepted)])
     }
 
+    fn wires(
+        out: &mut Out<'_>,
+        wires: &[(&'static str, listener::Counted)],
+        unsigned: &CountedUnsigned,
+    ) -> fmt::Result {
+        if wires.is_empty() {
+            return Ok(());
+        }
+        let of =
+            |count: fn(&listener::Counted) -> u64| wires.iter().map(move |(wire, counted)| (*wire, count(counted)));
+        let open = wires.iter().map(|(wire, counted)| (*wire, counted.open));
+        out.gauges("wire_connections", "Connections of the wires besides HTTP", "wire", open)?;
+        out.counters("wire_connections_accepted", "Connections let in there", "wire", of(|counted| counted.accepted))?;
+        let help = "Connections turned away there, being too many from one address";
+        out.counters("wire_connections_refused", help, "wire", of(|counted| counted.refused))?;
+        let waiting = usize::try_from(unsigned.open).unwrap_or(usize::MAX);
+        out.gauge("unsigned", "Connections there that have not signed in yet", waiting)?;
+        let cut = [("crowded_out", unsigned.crowded_out), ("timed_out", unsigned.timed_out)];
+        out.counters("unsigned_cut", "Connections cut before they signed in, by reason", "reason", cut.into_iter())
+    }
+
     fn stores(out: &mut Out<'_>, stores: &[(&'static str, SqliteLoad)]) -> fmt::Result {
         if stores.is_empty() {
             return Ok(());
@@ -76,6 +100,9 @@ impl Collector for Scrape {
         out.counter("connections_accepted", "Connections let in", self.connections.accepted)?;
         let help = "Connections turned away, being too many from one address";
         out.counter("connections_refused", help, self.connections.refused)?;
+        if let Some((wires, unsigned)) = &self.wires {
+            Self::wires(out, wires, unsigned)?;
+        }
         let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(self.answers);
         out.counters("http_answers", "Answers by the class of their status; 1xx are upgrades", "status", classes)?;
         if let Some((now, counted)) = &self.hub {

@@ -28,6 +28,7 @@ mod door;
 mod keys;
 mod metrics;
 mod stores;
+mod wires;
 
 use std::fmt;
 use std::future::{Future, pending};
@@ -44,12 +45,13 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Legacy, WirePort};
 
 use self::door::{Door, Services};
 use self::stores::Stores;
+use self::wires::Wires;
 use crate::address::authority;
-use crate::gateway;
+use crate::gateway::{self, Context};
 use crate::hub::Hub;
 use crate::net::http::serve_counted;
 use crate::net::listener::{Connections, bind};
@@ -71,6 +73,18 @@ pub enum ServerError {
         /// Why.
         source: io::Error,
     },
+    /// A wire cannot be had where it was asked for. Choose another place for it, or go without.
+    #[error("cannot listen for {wire} on {at}: {source}; choose another port with {option}, or off")]
+    Wire {
+        /// What it is called.
+        wire: &'static str,
+        /// The option of `talk-server` that says where it listens.
+        option: &'static str,
+        /// Host and port.
+        at: String,
+        /// Why.
+        source: io::Error,
+    },
     /// What is kept cannot be used.
     #[error("{}: {source}", dir.display())]
     Store {
@@ -86,6 +100,7 @@ pub struct Server {
     local: SocketAddr,
     door: Door,
     services: Arc<Services>,
+    wires: Wires,
     serving: Serving,
     stopped: CancellationToken,
     drain_delay: Duration,
@@ -104,6 +119,7 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future closes the socket; what was being opened is closed when that is done.
     pub async fn bind(config: Config) -> Result<Self, ServerError> {
+        config.check()?;
         let dir = config.directory()?.cloned();
         let told = config.clone();
         let open = async move {
@@ -122,6 +138,7 @@ impl Server {
         let failed = |source| ServerError::Bind { at: authority(config.host.as_str(), config.port), source };
         let listener = bind(&config.host, config.port).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
+        let wires = Wires::bind(config).await?;
         if !local.ip().is_loopback() && config.hosts.is_empty() && local.ip().is_unspecified() {
             warn!("rooms answer only to 'localhost' as yet: name what others call this machine (--allow-host)");
         }
@@ -131,7 +148,8 @@ impl Server {
         let names = config.names();
         let door = Door::new(limits.clone(), names.clone(), connections.clone());
         let mut serving: Serving =
-            Box::pin(serve_counted(listener, door.clone(), limits, connections, stopped.clone()));
+            Box::pin(serve_counted(listener, door.clone(), limits, connections.clone(), stopped.clone()));
+        let told = stopped.clone();
         let opening = async {
             let stores = open.await?;
             let dir = config.data.clone().unwrap_or_default();
@@ -141,7 +159,8 @@ impl Server {
             registry.begin().await.map_err(failed)?;
             let rooms = gateway::http::service(hub.clone());
             let rooms = rooms.origins(config.origins.iter().cloned()).hosts(names);
-            Ok::<_, ServerError>(Services { rooms, registry, hub, stores })
+            let wires = Context::beside(&connections, hub.clone(), told);
+            Ok::<_, ServerError>(Services { rooms, registry, hub, wires, stores })
         };
         let services = tokio::select! {
             services = opening => services?,
@@ -150,13 +169,18 @@ impl Server {
         };
         let services = door.open(services);
         let (drain_delay, grace) = (config.drain_delay, config.limits.grace);
-        Ok(Self { local, door, services, serving, stopped, drain_delay, grace })
+        Ok(Self { local, door, services, wires, serving, stopped, drain_delay, grace })
     }
 
     /// Where it listens, with the port that the system chose.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The wires of other chat systems that are open: what each is called, and where it listens.
+    pub fn wires(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        self.wires.places()
     }
 
     /// Its rooms, in which a program may take seats of its own.
@@ -172,7 +196,7 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future closes the socket and cuts every connection; what was handed to the stores still happens.
     pub async fn run_until(self, stop: impl Future<Output = ()> + Send) {
-        let Self { local: _, door, services, serving, stopped, drain_delay, grace } = self;
+        let Self { local: _, door, services, wires, serving, stopped, drain_delay, grace } = self;
         let cut = services.rooms.cut_on_drop();
         let signal = async {
             stop.await;
@@ -187,7 +211,8 @@ impl Server {
         };
         let upkeep = async { tokio::join!(services.registry.upkeep(), tend(&services.hub)) };
         let upkeep = stopped.run_until_cancelled(upkeep);
-        let (deadline, (), _) = tokio::join!(signal, serving, upkeep);
+        let wires = wires.serve(&services.wires);
+        let (deadline, (), (), _) = tokio::join!(signal, serving, wires, upkeep);
         // A request in progress may have opened one more session.
         services.hub.stop();
         services.rooms.finish(deadline).await;

@@ -14,7 +14,7 @@ use super::settings::{Environment, Settings, data_directory, default_file};
     help_triggers("-h", "--help"),
     usage = "[OPTIONS]",
     example = "talk-server\ntalk-server --host 0.0.0.0 --allow-host chat.example\ntalk-server --memory --set limits.commands_per_second=0\ntalk-server --print-config > server.toml; talk-server --config server.toml",
-    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_CONFIG), and that more than the file, which without --config is\ntalk/server.toml in the platform's configuration directory. TALK_DATA names a\ndirectory for data, instead of the platform's; RUST_LOG says what is logged to\nstderr. Every limit is a key of the file: --print-config shows them all."
+    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_LEGACY_HOST, TALK_LEGACY_ROOM, TALK_PAIR_PORT, TALK_MINECHAT_LISTEN_PORT,\nTALK_MINECHAT_WRITE_PORT, TALK_MINECHAT_HEARTBEAT, TALK_CONSOLE_PORT,\nTALK_CONSOLE_PRINT_MESSAGES, TALK_CONFIG), and that more than the file, which\nwithout --config is talk/server.toml in the platform's configuration\ndirectory. TALK_DATA names a directory for data, instead of the platform's;\nRUST_LOG says what is logged to stderr. Every limit is a key of the file:\n--print-config shows them all."
 )]
 struct Arguments {
     /// the address to listen on (default 127.0.0.1)
@@ -25,23 +25,47 @@ struct Arguments {
     port: Option<String>,
     /// the directory to keep users, messages and registrations in (default talk/server in the platform's data
     /// directory, or server in TALK_DATA)
-    #[argh(option)]
+    #[argh(option, arg_name = "dir")]
     data: Option<String>,
     /// keep everything in memory only
     #[argh(switch)]
     memory: bool,
     /// when a message is accepted: once it is synced to disk (fsync, the default), or once the system has it (os),
     /// which is faster and may lose the latest messages in a power cut
-    #[argh(option)]
+    #[argh(option, arg_name = "when")]
     durability: Option<String>,
     /// an origin whose pages may use the rooms, such as https://chat.example; repeat it for more
-    #[argh(option)]
+    #[argh(option, arg_name = "url")]
     origin: Vec<String>,
     /// a name by which clients reach the server, such as chat.example, besides localhost; repeat it for more
-    #[argh(option)]
+    #[argh(option, arg_name = "name")]
     allow_host: Vec<String>,
-    /// read settings from this TOML file, which must exist
+    /// the address for pair chat, minechat and console chat (default 127.0.0.1)
     #[argh(option)]
+    legacy_host: Option<String>,
+    /// the room of those who choose none there (default global)
+    #[argh(option)]
+    legacy_room: Option<String>,
+    /// the port for pair chat, or off (default 6078, if it is free)
+    #[argh(option)]
+    pair_port: Option<String>,
+    /// the port at which minechat is heard, or off (default 5000, if it is free)
+    #[argh(option)]
+    minechat_listen_port: Option<String>,
+    /// the port at which minechat is written, or off (default 5050, if it is free)
+    #[argh(option)]
+    minechat_write_port: Option<String>,
+    /// say something to those who hear minechat every so many seconds
+    #[argh(option)]
+    minechat_heartbeat: Option<String>,
+    /// the port for console chat, or off (default 9009, if it is free)
+    #[argh(option)]
+    console_port: Option<String>,
+    /// print what console users say
+    #[argh(switch)]
+    console_print_messages: bool,
+    /// read settings from this TOML file, which must exist
+    #[argh(option, arg_name = "file")]
     config: Option<String>,
     /// set one key of the configuration, such as limits.commands_per_second=0; repeat it for more
     #[argh(option, arg_name = "key=value")]
@@ -108,6 +132,7 @@ impl ServerOptions {
         file: Option<Given>,
     ) -> Result<Self, Exit> {
         let mut given = vec![value("the default", "memory", "false")];
+        given.extend(WIRES.iter().map(|key| value("the default", key, "usual")));
         let own = environment.get("TALK_DATA").is_some_and(|parent| !parent.is_empty());
         // Without a place by default, one must be named, or none be needed.
         if let Ok(dir) = data_directory(environment, "server") {
@@ -155,6 +180,13 @@ fn typed(arguments: &Arguments) -> Result<Vec<Given>, Exit> {
         ("--port", "server.port", &arguments.port),
         ("--data", "data", &arguments.data),
         ("--durability", "durability", &arguments.durability),
+        ("--legacy-host", "legacy.host", &arguments.legacy_host),
+        ("--legacy-room", "legacy.room", &arguments.legacy_room),
+        ("--pair-port", "pair.port", &arguments.pair_port),
+        ("--minechat-listen-port", "minechat.listen_port", &arguments.minechat_listen_port),
+        ("--minechat-write-port", "minechat.write_port", &arguments.minechat_write_port),
+        ("--minechat-heartbeat", "minechat.heartbeat", &arguments.minechat_heartbeat),
+        ("--console-port", "console.port", &arguments.console_port),
     ] {
         given.extend(text.as_ref().map(|text| value(option, key, text)));
     }
@@ -171,6 +203,9 @@ fn typed(arguments: &Arguments) -> Result<Vec<Given>, Exit> {
         (false, Some(_)) => given.push(value("--data", "memory", "false")),
         (false, None) => {}
     }
+    if arguments.console_print_messages {
+        given.push(value("--console-print-messages", "console.print_messages", "true"));
+    }
     for set in &arguments.set {
         let wanted = || Exit::usage(format_args!("--set {set:?}: KEY=VALUE is wanted, such as limits.grace=10"));
         let (key, text) = set.split_once('=').ok_or_else(wanted)?;
@@ -184,6 +219,8 @@ fn value(place: &str, key: &str, text: &str) -> Given {
 }
 
 const PROGRAM: &str = "talk-server";
+/// The wires that are open unless something else is said.
+const WIRES: &[&str] = &["pair.port", "minechat.listen_port", "minechat.write_port", "console.port"];
 const VARIABLES: &[(&str, &str)] = &[
     ("TALK_PORT", "server.port"),
     ("TALK_HOST", "server.host"),
@@ -191,6 +228,14 @@ const VARIABLES: &[(&str, &str)] = &[
     ("TALK_DURABILITY", "durability"),
     ("TALK_ORIGIN", "server.origins"),
     ("TALK_ALLOW_HOST", "server.hosts"),
+    ("TALK_LEGACY_HOST", "legacy.host"),
+    ("TALK_LEGACY_ROOM", "legacy.room"),
+    ("TALK_PAIR_PORT", "pair.port"),
+    ("TALK_MINECHAT_LISTEN_PORT", "minechat.listen_port"),
+    ("TALK_MINECHAT_WRITE_PORT", "minechat.write_port"),
+    ("TALK_MINECHAT_HEARTBEAT", "minechat.heartbeat"),
+    ("TALK_CONSOLE_PORT", "console.port"),
+    ("TALK_CONSOLE_PRINT_MESSAGES", "console.print_messages"),
 ];
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ impl Durable {
     }
 
     pub(crate) fn spawn(mut command: Command) -> Self {
+        command.envs(NO_WIRES.map(|variable| (variable, "off")));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -138,6 +139,9 @@ fn token(answer: &str) -> String {
     token_in(answer)
 }
 
+/// What closes the ports of other chat systems, of which there is one each on a machine, and many servers here.
+const NO_WIRES: [&str; 4] =
+    ["TALK_PAIR_PORT", "TALK_MINECHAT_LISTEN_PORT", "TALK_MINECHAT_WRITE_PORT", "TALK_CONSOLE_PORT"];
 /// The secret of every account here.
 pub(crate) const SECRET: &str = "correct horse battery";
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_talk-server");

@@ -1,0 +1,134 @@
+//! The wires of other chat systems: which of them are open, and where.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use futures_util::future::join_all;
+use tracing::warn;
+
+use super::ServerError;
+use super::config::{Config, WirePort};
+use crate::address::{Host, authority};
+use crate::gateway::{Context, Gateway, Pair};
+
+/// The wires that are open, to be served in front of a hub.
+#[derive(Debug, Default)]
+pub(super) struct Wires {
+    gateways: Vec<Box<dyn Gateway>>,
+}
+
+impl Wires {
+    /// Opens those that the configuration asks for. Each wire has its lines here.
+    pub(super) async fn bind(config: &Config) -> Result<Self, ServerError> {
+        let mut wires = Self::default();
+        let host = &config.legacy.host;
+        let pair =
+            Wire { host, name: "pair chat", option: "--pair-port", port: config.legacy.pair_port, usual: Pair::PORT };
+        let bind_pair = async |port| {
+            let pair = Pair::bind(host, port).await?;
+            Ok(pair.hosts(config.names_at(host)).origins(config.origins.iter().cloned()))
+        };
+        wires.open(pair, bind_pair).await?;
+        Ok(wires)
+    }
+
+    /// What each is called, and where it listens.
+    pub(super) fn places(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        self.gateways.iter().map(|gateway| (gateway.name(), gateway.local_addr()))
+    }
+
+    /// Serves all of them until the context's stop, and their sessions to their end.
+    pub(super) async fn serve(self, context: &Context) {
+        join_all(self.gateways.into_iter().map(|gateway| gateway.serve(context.clone()))).await;
+    }
+
+    /// Opens one by `bind`, at its own port if none is named. That one's being taken is no reason not to start.
+    async fn open<G, F>(&mut self, wire: Wire<'_>, bind: impl FnOnce(u16) -> F) -> Result<(), ServerError>
+    where
+        G: Gateway + 'static,
+        F: Future<Output = io::Result<G>>,
+    {
+        let port = match wire.port {
+            WirePort::Off => return Ok(()),
+            WirePort::Usual => wire.usual,
+            WirePort::At(port) => port,
+        };
+        match bind(port).await {
+            Ok(gateway) => self.gateways.push(Box::new(gateway)),
+            Err(error) if wire.port == WirePort::Usual => {
+                let Wire { name, option, .. } = wire;
+                warn!("no {name}: cannot listen on port {port}: {error}; choose another with {option}, or off");
+            }
+            Err(source) => {
+                let at = authority(wire.host.as_str(), port);
+                return Err(ServerError::Wire { wire: wire.name, option: wire.option, at, source });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is known of a wire before it is open.
+#[derive(Clone, Copy)]
+struct Wire<'a> {
+    host: &'a Host,
+    /// What people call it.
+    name: &'static str,
+    /// The option that says where it listens.
+    option: &'static str,
+    port: WirePort,
+    /// Its own port.
+    usual: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Silent(SocketAddr);
+
+    #[async_trait]
+    impl Gateway for Silent {
+        fn name(&self) -> &'static str {
+            "silent"
+        }
+
+        fn local_addr(&self) -> SocketAddr {
+            self.0
+        }
+
+        async fn serve(self: Box<Self>, context: Context) {
+            context.stop.cancelled().await;
+        }
+    }
+
+    async fn bind(port: u16) -> io::Result<Silent> {
+        Ok(Silent(TcpListener::bind(("127.0.0.1", port)).await?.local_addr()?))
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_an_error_only_if_it_was_asked_for() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let usual = taken.local_addr().unwrap().port();
+        let host = Config::default().legacy.host;
+        let wire = |port| Wire { host: &host, name: "silence", option: "--silent-port", port, usual };
+        let mut wires = Wires::default();
+        for port in [WirePort::Off, WirePort::Usual] {
+            wires.open(wire(port), bind).await.unwrap();
+            assert_eq!(wires.places().count(), 0);
+        }
+        let error = wires.open(wire(WirePort::At(usual)), bind).await.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("cannot listen for silence on 127.0.0.1:{usual}: ")), "{error}");
+        assert!(error.contains("--silent-port"), "{error}");
+        wires.open(wire(WirePort::At(0)), bind).await.unwrap();
+        drop(taken);
+        wires.open(wire(WirePort::Usual), bind).await.unwrap();
+        let places: Vec<_> = wires.places().collect();
+        assert_eq!((places[0].0, places[1]), ("silent", ("silent", ([127, 0, 0, 1], usual).into())));
+    }
+}
