@@ -8,9 +8,9 @@ use futures_util::future::join_all;
 use tracing::warn;
 
 use super::ServerError;
-use super::config::{Config, WirePort};
+use super::config::{Config, Legacy, WirePort};
 use crate::address::{Host, authority};
-use crate::gateway::{Context, Gateway, Pair};
+use crate::gateway::{Context, Gateway, MinechatListen, MinechatWrite, Pair};
 
 /// The wires that are open, to be served in front of a hub.
 #[derive(Debug, Default)]
@@ -30,7 +30,22 @@ impl Wires {
             Ok(pair.hosts(config.names_at(host)).origins(config.origins.iter().cloned()))
         };
         wires.open(pair, bind_pair).await?;
+        wires.open_minechat(config).await?;
         Ok(wires)
+    }
+
+    async fn open_minechat(&mut self, config: &Config) -> Result<(), ServerError> {
+        let Legacy { host, room, minechat_listen_port, minechat_write_port, minechat_heartbeat, .. } = &config.legacy;
+        let (name, option) = ("minechat's listeners", "--minechat-listen-port");
+        let wire = Wire { host, name, option, port: *minechat_listen_port, usual: MinechatListen::PORT };
+        let bind = async |port| {
+            let listen = MinechatListen::bind(host, port).await?.room(room.clone());
+            Ok(if minechat_heartbeat.is_zero() { listen } else { listen.heartbeat(*minechat_heartbeat) })
+        };
+        self.open(wire, bind).await?;
+        let (name, option) = ("minechat's writers", "--minechat-write-port");
+        let wire = Wire { host, name, option, port: *minechat_write_port, usual: MinechatWrite::PORT };
+        self.open(wire, async |port| Ok(MinechatWrite::bind(host, port).await?.room(room.clone()))).await
     }
 
     /// What each is called, and where it listens.

@@ -45,12 +45,12 @@ impl Wire {
     }
 
     pub(crate) async fn with(hub: Hub, heartbeat: Option<Duration>) -> Self {
-        let (host, room) = ("127.0.0.1".parse().unwrap(), RoomName::global());
-        let mut listen = MinechatListen::bind(&host, 0, room.clone()).await.unwrap();
+        let host = "127.0.0.1".parse().unwrap();
+        let mut listen = MinechatListen::bind(&host, 0).await.unwrap();
         if let Some(silence) = heartbeat {
             listen = listen.heartbeat(silence);
         }
-        let write = MinechatWrite::bind(&host, 0, room).await.unwrap();
+        let write = MinechatWrite::bind(&host, 0).await.unwrap();
         let stop = CancellationToken::new();
         let context = Context::new(hub.clone(), stop.clone());
         let (at, to) = (listen.local_addr(), write.local_addr());

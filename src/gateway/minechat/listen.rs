@@ -30,12 +30,23 @@ pub struct MinechatListen {
 }
 
 impl MinechatListen {
-    /// Opens the socket, for what is said in `room`; port 0 lets the system choose.
+    /// Where minechat is heard when nothing else is said.
+    pub const PORT: u16 = 5000;
+
+    /// Opens the socket, for what is said in `global`; port 0 lets the system choose. Nothing is said there before
+    /// [`Gateway::serve`].
     ///
     /// # Errors
     /// What the system says when nothing can listen there.
-    pub async fn bind(host: &Host, port: u16, room: RoomName) -> io::Result<Self> {
-        Ok(Self { port: Port::bind(host, port).await?, room, heartbeat: None })
+    pub async fn bind(host: &Host, port: u16) -> io::Result<Self> {
+        Ok(Self { port: Port::bind(host, port).await?, room: RoomName::global(), heartbeat: None })
+    }
+
+    /// Another room. It is made if there is none, and stays.
+    #[must_use]
+    pub fn room(mut self, room: RoomName) -> Self {
+        self.room = room;
+        self
     }
 
     /// Says a line of the server's own when nothing was said for so long. Clients may take silence for a dead connection.

@@ -28,6 +28,27 @@ use crate::net::http::linger;
 use crate::secret::Secret;
 
 /// The port on which minechat is spoken, with its socket open.
+///
+/// ```
+/// use talk::gateway::{Context, Gateway, MinechatListen, MinechatWrite};
+/// use talk::hub::Hub;
+/// use tokio_util::sync::CancellationToken;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let host = "127.0.0.1".parse()?;
+/// let listen = Box::new(MinechatListen::bind(&host, 0).await?);
+/// let write = Box::new(MinechatWrite::bind(&host, 0).await?);
+/// println!("minechat is heard at {} and spoken at {}", listen.local_addr(), write.local_addr());
+/// let context = Context::new(Hub::new(), CancellationToken::new());
+/// let serving = [tokio::spawn(listen.serve(context.clone())), tokio::spawn(write.serve(context.clone()))];
+/// context.stop.cancel();
+/// for served in serving {
+///     served.await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct MinechatWrite {
     port: Port,
@@ -35,12 +56,23 @@ pub struct MinechatWrite {
 }
 
 impl MinechatWrite {
-    /// Opens the socket, for what is to be said in `room`; port 0 lets the system choose.
+    /// Where minechat is spoken when nothing else is said.
+    pub const PORT: u16 = 5050;
+
+    /// Opens the socket, for what is to be said in `global`; port 0 lets the system choose. Nothing is answered before
+    /// [`Gateway::serve`].
     ///
     /// # Errors
     /// What the system says when nothing can listen there.
-    pub async fn bind(host: &Host, port: u16, room: RoomName) -> io::Result<Self> {
-        Ok(Self { port: Port::bind(host, port).await?, room })
+    pub async fn bind(host: &Host, port: u16) -> io::Result<Self> {
+        Ok(Self { port: Port::bind(host, port).await?, room: RoomName::global() })
+    }
+
+    /// Another room. It is made if there is none, and stays.
+    #[must_use]
+    pub fn room(mut self, room: RoomName) -> Self {
+        self.room = room;
+        self
     }
 }
 
