@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::minechat::{Client, HELLO, LONG, NICKNAME, SENT, WELCOME, Wire, hold_the_clock, pass};
+use talk::gateway::{Context, Gateway, MinechatWrite};
 use talk::hub::{Batch, Encoding, Heard, Hub, Lifetime, Offered, Outbox, Seat, SignInError, Sink};
-use talk::message::{Command, Event, Moderation, Refusal};
+use talk::message::{Command, Delivery, Event, MessageId, Moderation, Refusal};
 use talk::name::{Nickname, RoomName};
 use talk::secret::{Password, Secret};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
 async fn an_account_is_made_and_comes_back_by_its_hash() {
@@ -49,7 +51,8 @@ async fn an_account_is_made_and_comes_back_by_its_hash() {
 async fn an_unknown_hash_is_null_and_the_same_connection_registers() {
     let mut wire = Wire::start().await;
     let mut listener = wire.listener().await;
-    for unknown in ["6f9d8a52-1f2b-4a1e-9d2c-0a5f4cf3b1de", "with spaces", "ключ", "nobody:long enough", ":", "{}"] {
+    for unknown in ["6f9d8a52-1f2b-4a1e-9d2c-0a5f4cf3b1de", "with spaces", "ключ", "nobody:long enough", ":", "{}"]
+    {
         let mut writer = wire.writer().await;
         writer.expect(HELLO).await;
         writer.write(&format!("{unknown}\n")).await;
@@ -379,7 +382,8 @@ async fn the_listen_port_says_each_message_on_a_line_of_its_own_and_nothing_else
     let private = Command::Direct { to: "bob".into(), body: "psst".into(), id: None };
     ann.run(private).await.unwrap();
     ann.run(say("end")).await.unwrap();
-    let expected = "ann: hello\nann: a Server: # b c d\u{85}e\nann:   \nann: x: y\nann: \ttab\nanna: renamed\nanna: end\n";
+    let expected =
+        "ann: hello\nann: a Server: # b c d\u{85}e\nann:   \nann: x: y\nann: \ttab\nanna: renamed\nanna: end\n";
     // U+0085 is a control character, and a line break where it is kept.
     let expected = expected.replace('\u{85}', " ");
     let mut heard = String::new();
@@ -480,6 +484,83 @@ async fn an_account_of_another_wire_signs_in_by_nickname_and_secret() {
         writer.expect(NICKNAME).await;
     }
     assert!(!wire.hub.is_taken(&nick("dave")).await.unwrap(), "no account was made of a wrong guess");
+}
+
+#[tokio::test]
+async fn whoever_only_speaks_takes_no_direct_message_and_hears_of_none() {
+    let wire = Wire::start().await;
+    let (mut ann, mut heard) = sit(&wire.hub, "ann").await;
+    let (writer, hash) = wire.registered("bob").await;
+    let direct = |id: Option<&str>| {
+        let id = id.map(|id| MessageId::new(id).unwrap());
+        Command::Direct { to: "bob".into(), body: "psst".into(), id }
+    };
+    assert_eq!(ann.run(direct(None)).await, Err(Refusal::NoDirect("bob".into())));
+    ann.run(direct(Some("1"))).await.unwrap();
+    let failed = Event::DirectReceipt {
+        id: MessageId::new("1").unwrap(),
+        to: "bob".into(),
+        state: Delivery::Failed,
+        reason: Some("no_direct"),
+    };
+    assert_eq!(heard.next().await, Some(failed));
+    drop(writer);
+    while wire.hub.is_here(&nick("bob")).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    // Away, the account has it kept; and speaking does not take it.
+    ann.run(direct(Some("2"))).await.unwrap();
+    assert!(matches!(heard.next().await, Some(Event::Accepted { .. })));
+    let mut writer = wire.writer().await;
+    writer.write(&format!("{hash}\nhello\n\n")).await;
+    writer.expect(HELLO).await;
+    writer.account().await;
+    writer.expect(WELCOME).await;
+    writer.expect(SENT).await;
+    let token = wire.hub.sign_in(&nick("bob"), &Password::new(&hash).unwrap()).await.unwrap();
+    let (events, mut told) = tokio::sync::mpsc::channel(100);
+    let outbox = Arc::new(Outbox::new(Ears(events), wire.hub.limits()));
+    let _bob = wire.hub.open(&token, outbox, Lifetime::Kept, None).await.unwrap();
+    match told.recv().await {
+        Some(Event::Message(post)) => assert_eq!(&*post.record.body, "psst"),
+        other => panic!("{other:?}"),
+    }
+    loop {
+        match heard.next().await.unwrap() {
+            Event::DirectReceipt { state, .. } => break assert_eq!(state, Delivery::Sent),
+            Event::Message(_) | Event::Joined { .. } | Event::Registered { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_room_is_made_and_stays_and_nothing_of_it_is_heard_elsewhere() {
+    let hub = Hub::new();
+    let (host, den) = ("127.0.0.1".parse().unwrap(), RoomName::new("den").unwrap());
+    let write = MinechatWrite::bind(&host, 0).await.unwrap().room(den.clone());
+    let to = write.local_addr();
+    let context = Context::new(hub.clone(), CancellationToken::new());
+    let serving = tokio::spawn(Box::new(write).serve(context));
+    let mut writer = Client::connect(to).await;
+    let mut wire = Wire::with(hub.clone(), None).await;
+    let mut listener = wire.listener().await;
+    writer.write("\nbob\nhello\n\n").await;
+    for line in [HELLO, NICKNAME] {
+        writer.expect(line).await;
+    }
+    writer.account().await;
+    writer.expect(WELCOME).await;
+    writer.expect(SENT).await;
+    let next = wire.probe().await;
+    listener.expect(&next).await;
+    assert_eq!(hub.users_in(&den).await, 1);
+    drop(writer);
+    while hub.users_in(&den).await > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(hub.has_room(&den), "it stays");
+    serving.abort();
 }
 
 #[tokio::test]
@@ -633,6 +714,20 @@ async fn administrator(hub: &Hub) -> Seat {
     let mut seat = hub.open(&token, outbox, Lifetime::Session, None).await.unwrap();
     seat.run(Command::Enter(RoomName::global())).await.unwrap();
     seat
+}
+
+/// Hears everything.
+struct Ears(tokio::sync::mpsc::Sender<Event>);
+
+impl Sink for Ears {
+    fn encoding(&self) -> Encoding {
+        Encoding::EVENTS
+    }
+
+    fn offer(&self, batch: &Batch) -> Offered {
+        batch.events().iter().for_each(|event| self.0.try_send(event.clone()).unwrap());
+        Offered::All
+    }
 }
 
 struct Deaf;

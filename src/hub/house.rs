@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::Hub;
 use super::inbox::{Input, Said};
 use super::outbox::Outbox;
 use super::seat::Heard;
-use super::Hub;
 use crate::message::{Refusal, UserId};
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::secret::Secret;

@@ -160,6 +160,12 @@ pub trait Sink: Send + Sync + 'static {
     fn echo(&self) -> bool {
         true
     }
+
+    /// Whether what is said to the user alone can be told here. A user with no session where it can takes no direct
+    /// messages meanwhile, and what came before waits for one.
+    fn takes_direct(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -51,6 +51,10 @@ impl Sink for Answers {
         }
         Offered::All
     }
+
+    fn takes_direct(&self) -> bool {
+        false
+    }
 }
 
 static WRITE: Encoding = Encoding::new("minechat.write", &Write);
