@@ -77,7 +77,8 @@ pub struct Limits {
     /// Sessions of one user. 64. One more ends the one without a connection that would end first; without such, it is
     /// refused.
     pub sessions_per_user: usize,
-    /// Direct messages that wait for a user who is away. 1,024, as for one who does not read. One more is refused.
+    /// Direct messages that wait for a user who is away. 1,024, as for one who does not read; a quarter of them of one
+    /// author, so that no stranger takes all the room. One more is refused.
     pub offline_messages: u64,
     /// Rooms in a hub. 10,000. One more is refused.
     pub rooms: usize,
@@ -99,6 +100,9 @@ pub struct Limits {
     pub member_bytes: usize,
     /// Messages that wait for such a member. 1,024. Then the same.
     pub member_messages: usize,
+    /// Messages that wait for a console client, which hears four objects a second; and as many objects. 64: more would
+    /// be old news. Then the oldest are skipped, and the client is told how many.
+    pub console_messages: usize,
     /// Writes that wait for a store's writer thread. 4,096. One more waits in its own task.
     pub store_queue: usize,
 }
@@ -146,6 +150,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(120),
             member_bytes: 1 << 20,
             member_messages: 1024,
+            console_messages: 64,
             store_queue: 4096,
         }
     }

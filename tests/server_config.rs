@@ -49,10 +49,15 @@ fn help_and_version_exit_0_and_mistakes_exit_2() {
         (&["--pair-port", "on"], "--pair-port: pair.port = \"on\": a port from 0 to 65535, usual or off is wanted"),
         (&["--legacy-room", "a b"], "--legacy-room: legacy.room = \"a b\": the name of a room is wanted"),
         (&["--set", "limits.grace"], "KEY=VALUE is wanted"),
-        (&["--set", "limits.commands=1"], "--set: unknown key \"limits.commands\"; known are limits.message, "),
+        (
+            &["--set", "limits.commands=1"],
+            "--set: unknown key \"limits.commands\"; did you mean one of limits.commands_per_second, limits.commands_burst?",
+        ),
+        (&["--set", "limits.comands_per_second=0"], "did you mean limits.commands_per_second?"),
+        (&["--set", "limits.frame=100"], "limits.message = 16384 and limits.frame = 100 contradict each other"),
         (
             &["--set", "commands_per_second=1"],
-            "unknown key \"commands_per_second\"; known is limits.commands_per_second",
+            "unknown key \"commands_per_second\"; did you mean limits.commands_per_second?",
         ),
         (&["--set", "limits.message=0"], "--set: limits.message = \"0\": a number from 1 to "),
         (&["--config", "nowhere.toml"], "cannot read nowhere.toml: "),

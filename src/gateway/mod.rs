@@ -3,6 +3,7 @@
 //! [`http::service`] makes a hyper service of a hub, to be mounted in a program's own server; [`RoomServer`] serves one
 //! on a socket of its own. [`FrameServer`] takes WebSockets by the same code and gives them to a function, without a hub.
 
+pub mod console;
 mod context;
 mod frames;
 pub mod http;
@@ -12,6 +13,7 @@ mod request;
 mod rooms;
 #[allow(dead_code, reason = "wires take what they need")]
 mod tcp;
+mod tries;
 #[allow(dead_code, reason = "wires take what they need")]
 mod unsigned;
 mod upgrades;

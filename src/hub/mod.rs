@@ -33,12 +33,14 @@
 //! Who may come in, what was said, and the rules of rooms are in stores ([`Hub::builder`]), in memory unless others are
 //! given. With stores on disk a message is told to nobody before it is as durable as the history makes it.
 
+mod bots;
 mod connection;
 mod counters;
 mod directory;
 mod house;
 mod inbox;
 mod keep;
+mod lane;
 mod listener;
 mod moderate;
 mod outbox;
@@ -68,7 +70,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+pub use bots::{Ask, Bot, Bots, LONGEST_ANSWER, PATIENCE, Way};
 pub use counters::{Counted, Counters, Cut, Gauges};
+pub use house::WeakHub;
 pub use listener::Listener;
 pub use outbox::{End, Flushed, Outbox};
 pub use rate::Rate;
@@ -634,6 +638,10 @@ impl Inner {
     /// Keeps what a user keeps, as it is now; `last` is what it was when the last session ended.
     async fn keep_user(&self, user: UserId, last: Option<UserRules>) -> Result<(), StoreError> {
         let _turn = self.keeping(&user).await;
+        if self.accounts.by_id(user, self.now()).await?.is_none() {
+            // What ended guests keep is forgotten, and would stay for good behind that.
+            return Ok(());
+        }
         let delivered = last.as_ref().map_or(0, |last| last.delivered);
         let rules = {
             let mut directory = self.lock();
@@ -727,20 +735,31 @@ impl Inner {
                 return Ok(());
             }
             for user in &ended {
-                let (failed, ended) = self.lock().forget(*user);
-                self.tell(&failed);
-                if let Some(ended) = ended {
-                    ended.cancelled().await;
-                }
-                if self.history.head(&RoomKey::Direct(*user)).await?.seq > 0 {
-                    self.history.forget_direct(*user).await?;
-                }
+                self.forget_direct(*user).await?;
+                // What is being kept for them is kept before it is forgotten; later nothing is.
+                drop(self.keeping(user).await);
             }
             self.rules.forget_users(&ended).await?;
             if self.accounts.forget(&ended, self.now()).await? == 0 {
                 return Ok(());
             }
         }
+    }
+
+    /// Forgets what was said to a user who is gone, and tells who said it.
+    async fn forget_direct(&self, user: UserId) -> Result<(), StoreError> {
+        let forgotten = self.lock().forget(user);
+        if let Some((directs, ended)) = forgotten {
+            if let Some(ended) = ended {
+                ended.cancelled().await;
+            }
+            let failed = directs.lock().unwrap_or_else(PoisonError::into_inner).fail();
+            self.tell(&failed);
+        }
+        if self.history.head(&RoomKey::Direct(user)).await?.seq > 0 {
+            self.history.forget_direct(user).await?;
+        }
+        Ok(())
     }
 }
 
