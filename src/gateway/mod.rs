@@ -8,9 +8,11 @@ mod context;
 mod frames;
 pub mod http;
 mod pair;
+pub mod peer;
 mod pump;
 mod request;
 mod rooms;
+pub mod syslog;
 #[allow(dead_code, reason = "wires take what they need")]
 mod tcp;
 mod tries;

@@ -10,6 +10,9 @@ use thiserror::Error;
 
 use super::keys::{KEYS, Key};
 use crate::address::Host;
+use crate::codec::syslog::Format;
+use crate::gateway::peer::RoomEntry;
+use crate::gateway::syslog::Target;
 use crate::limits::Limits;
 use crate::name::{Nickname, RoomName};
 use crate::store::{Durability, Retention};
@@ -38,10 +41,16 @@ pub struct Config {
     pub durability: Durability,
     /// Accounts that moderate every room.
     pub admins: Vec<Nickname>,
+    /// Where each text is told, said in a room or to somebody alone: nowhere.
+    pub syslog: Option<Target>,
+    /// In which form.
+    pub syslog_format: Format,
     /// What may stay of each room.
     pub retention: Retention,
     /// The wires of other chat systems into the rooms: none of them is open.
     pub legacy: Legacy,
+    /// Rooms that peers write to, each at a port of its own on [`Legacy::host`]: none.
+    pub room_peers: Vec<RoomEntry>,
     /// Every other bound.
     pub limits: Limits,
 }
@@ -289,8 +298,11 @@ impl Default for Config {
             memory: true,
             durability: Durability::default(),
             admins: Vec::new(),
+            syslog: None,
+            syslog_format: Format::default(),
             retention: Retention::default(),
             legacy: Legacy::default(),
+            room_peers: Vec::new(),
             limits: Limits::default(),
         }
     }
@@ -488,17 +500,8 @@ mod tests {
         assert_eq!(words.count(), 0);
     }
 
-    /// Limits of what a server does not do: it asks nobody, and listens as no peer.
-    const OF_PEERS: &[&str] = &[
-        "http_response",
-        "connect_timeout",
-        "request_timeout",
-        "confirm_timeout",
-        "inbox",
-        "events",
-        "duplicate_senders",
-        "duplicate_total",
-    ];
+    /// Limits of what a server does not do: it asks no registry, and runs no peer.
+    const OF_PEERS: &[&str] = &["http_response", "events"];
 
     #[test]
     fn every_key_can_be_changed_in_every_way_and_comes_back() {
@@ -512,8 +515,11 @@ mod tests {
                 "durability" => "os",
                 "server.host" | "legacy.host" => "0.0.0.0",
                 "legacy.room" => "lobby",
+                "room_peers" => "lobby=hall@http:8090,den=den@udp:0",
                 "console.print_messages" => "true",
                 "server.port" => "7777",
+                "syslog.to" => "tcp:[::1]:514",
+                "syslog.format" => "rfc3164",
                 _ => "123",
             };
             let typed = set(key, value).unwrap();
@@ -553,6 +559,9 @@ mod tests {
             ("pair.port", "65536"),
             ("pair.port", "on"),
             ("legacy.room", "a b"),
+            ("room_peers", "lobby"),
+            ("room_peers", "lobby=talk@http:8090"),
+            ("room_peers", "lobby=hall@tcp:8090"),
             ("legacy.room", ""),
             ("console.print_messages", "1"),
             ("minechat.heartbeat", "-1"),
@@ -570,6 +579,10 @@ mod tests {
             ("durability", "memory"),
             ("admins", "system"),
             ("admins", "a b\u{202e}c"),
+            ("syslog.to", ""),
+            ("syslog.to", "/dev/log"),
+            ("syslog.to", "udp:localhost"),
+            ("syslog.format", "5424"),
             ("retention.count", "-1"),
             ("retention.age_days", "nan"),
             ("retention.age_days", "inf"),

@@ -7,6 +7,9 @@ use toml::Value;
 
 use super::config::{Config, WirePort};
 use crate::address::Host;
+use crate::codec::syslog::Format;
+use crate::gateway::peer::RoomEntry;
+use crate::gateway::syslog::Target;
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::store::Durability;
 
@@ -64,6 +67,12 @@ pub(super) const KEYS: &[Key] = &[
         durability,
         "when a message is accepted: once synced to disk (fsync), or once the system has it (os)"
     ),
+    key!(
+        "room_peers",
+        RoomPeers,
+        room_peers,
+        "rooms that peers write to, each at a port of its own on legacy.host: [\"lobby=lobby@http:8090\"]"
+    ),
     key!("server.host", Place, host, "the address to listen on"),
     key!("server.port", Port, port, "the port to listen on; 0 lets the system choose"),
     key!("server.origins", Origins, origins, "origins whose pages may use the rooms: [\"https://chat.example\"]"),
@@ -107,6 +116,13 @@ pub(super) const KEYS: &[Key] = &[
         legacy.console_print_messages,
         "whether what console users say is printed where the server runs"
     ),
+    key!(
+        "syslog.to",
+        Receiver,
+        syslog,
+        "where each text is told, direct ones too: unix:/dev/log, udp:HOST:PORT, tcp:HOST:PORT, or off"
+    ),
+    key!("syslog.format", Form, syslog_format, "in which form: rfc5424, or the older rfc3164"),
     key!("retention.age_days", Days, retention.age, "days that a message is kept; 0: for good"),
     key!("retention.count", Bound, retention.count, "messages that are kept of a room; 0: all"),
     key!("retention.bytes", Bound, retention.bytes, "bytes of messages that are kept of a room; 0: all"),
@@ -123,9 +139,15 @@ pub(super) const KEYS: &[Key] = &[
     limit!(sign_in_timeout, Seconds<1>, "seconds to sign in there"),
     limit!(head_timeout, Seconds<1>, "seconds for a request head to arrive"),
     limit!(body_timeout, Seconds<1>, "seconds for a request body to arrive, and for an answer to be taken"),
+    limit!(connect_timeout, Seconds<1>, "seconds for a connection to a peer to be made"),
+    limit!(request_timeout, Seconds<1>, "seconds for a peer to answer"),
+    limit!(confirm_timeout, Seconds<0>, "seconds for a peer to confirm by WebSocket; then a message is unconfirmed"),
+    limit!(inbox, Count<1>, "messages of peers that wait for a room"),
     limit!(grace, Seconds<0>, "seconds that a stop waits for requests and sessions"),
     limit!(duplicate_window, Seconds<0>, "seconds that a message's id is remembered, so that it is never said twice"),
     limit!(duplicate_ids, Count<1>, "ids remembered of one room or sender"),
+    limit!(duplicate_senders, Count<1>, "peers whose ids are remembered, of each room that they write to"),
+    limit!(duplicate_total, Count<1>, "ids remembered of all peers that write to a room"),
     limit!(users, Count<1>, "users of the rooms, and entries of the registry"),
     limit!(history_count, Long, "messages of a room that a history in memory keeps"),
     limit!(history_bytes, Long, "bytes of a room that a history in memory keeps"),
@@ -143,6 +165,8 @@ pub(super) const KEYS: &[Key] = &[
     limit!(member_bytes, Count<1>, "bytes that wait for a member who does not read"),
     limit!(member_messages, Count<1>, "messages that wait for a member who does not read"),
     limit!(console_messages, Count<1>, "messages that wait for a console client, which hears four objects a second"),
+    limit!(syslog_queue, Count<1>, "texts that wait for the syslog receiver"),
+    limit!(syslog_record, Count<1>, "bytes of a syslog record over TCP and on this machine; at least 480 are written"),
     limit!(store_queue, Count<1>, "writes that wait for a store"),
 ];
 
@@ -174,9 +198,13 @@ struct Directory;
 struct Durable;
 struct Room;
 struct Wire;
+struct RoomPeers;
 struct Origins;
 struct Hosts;
 struct Admins;
+/// A syslog receiver, or `off`.
+struct Receiver;
+struct Form;
 
 impl<const LEAST: i64> Kind for Count<LEAST> {
     type Value = usize;
@@ -252,6 +280,22 @@ impl Kind for Wire {
             WirePort::Usual => Some("usual".into()),
             WirePort::At(port) => shown(*port),
         }
+    }
+}
+
+impl Kind for RoomPeers {
+    type Value = Vec<RoomEntry>;
+    fn wanted() -> String {
+        "a list of rooms for peers like lobby=lobby@http:8090, with http, websocket or udp".into()
+    }
+    fn read(value: &Value) -> Option<Vec<RoomEntry>> {
+        list(value, |text| text.parse().ok())
+    }
+    fn parse(text: &str) -> Option<Vec<RoomEntry>> {
+        Self::read(&typed_list(text))
+    }
+    fn show(value: &Vec<RoomEntry>) -> Option<Value> {
+        Some(value.iter().map(ToString::to_string).collect::<Vec<_>>().into())
     }
 }
 
@@ -424,6 +468,41 @@ impl Kind for Admins {
     }
 }
 
+impl Kind for Receiver {
+    type Value = Option<Target>;
+    fn wanted() -> String {
+        "unix:PATH, udp:HOST:PORT, tcp:HOST:PORT or off".into()
+    }
+    fn read(value: &Value) -> Option<Option<Target>> {
+        match value.as_str()? {
+            OFF => Some(None),
+            target => Some(Some(target.parse().ok()?)),
+        }
+    }
+    fn parse(text: &str) -> Option<Option<Target>> {
+        Self::read(&typed_text(text))
+    }
+    fn show(value: &Option<Target>) -> Option<Value> {
+        Some(value.as_ref().map_or_else(|| OFF.into(), |target| target.to_string().into()))
+    }
+}
+
+impl Kind for Form {
+    type Value = Format;
+    fn wanted() -> String {
+        "rfc5424 or rfc3164".into()
+    }
+    fn read(value: &Value) -> Option<Format> {
+        value.as_str()?.parse().ok()
+    }
+    fn parse(text: &str) -> Option<Format> {
+        Self::read(&typed_text(text))
+    }
+    fn show(value: &Format) -> Option<Value> {
+        Some(value.as_str().into())
+    }
+}
+
 fn word(durability: Durability) -> &'static str {
     match durability {
         Durability::Os => "os",
@@ -479,6 +558,7 @@ fn is_origin(text: &str) -> bool {
     authority.and_then(|a| a.parse::<hyper::http::uri::Authority>().ok()).is_some_and(|a| !a.as_str().contains('@'))
 }
 
+const OFF: &str = "off";
 /// The largest number that a bound may be: far past any machine, and no danger to sums.
 const MOST: i64 = 1 << 40;
 /// The longest time: a hundred years.

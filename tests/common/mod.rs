@@ -25,8 +25,12 @@ pub mod programs;
 pub mod raw;
 pub mod raw_websocket;
 pub mod registry;
+#[cfg(feature = "net")]
+pub mod room_peers;
 pub mod rooms;
 pub mod schema;
 #[cfg(all(unix, feature = "server", feature = "terminal"))]
 pub mod server_program;
 pub mod suite;
+#[cfg(all(unix, feature = "net"))]
+pub mod syslog;
