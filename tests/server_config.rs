@@ -53,10 +53,15 @@ fn help_and_version_exit_0_and_mistakes_exit_2() {
             "a list of rooms for peers like lobby=lobby@http:8090, with http, websocket",
         ),
         (&["--set", "limits.grace"], "KEY=VALUE is wanted"),
-        (&["--set", "limits.commands=1"], "--set: unknown key \"limits.commands\"; known are limits.message, "),
+        (
+            &["--set", "limits.commands=1"],
+            "--set: unknown key \"limits.commands\"; did you mean one of limits.commands_per_second, limits.commands_burst?",
+        ),
+        (&["--set", "limits.comands_per_second=0"], "did you mean limits.commands_per_second?"),
+        (&["--set", "limits.frame=100"], "limits.message = 16384 and limits.frame = 100 contradict each other"),
         (
             &["--set", "commands_per_second=1"],
-            "unknown key \"commands_per_second\"; known is limits.commands_per_second",
+            "unknown key \"commands_per_second\"; did you mean limits.commands_per_second?",
         ),
         (&["--set", "limits.message=0"], "--set: limits.message = \"0\": a number from 1 to "),
         (&["--config", "nowhere.toml"], "cannot read nowhere.toml: "),

@@ -6,12 +6,14 @@
 mod context;
 mod frames;
 pub mod http;
+mod pair;
 pub mod peer;
 mod pump;
 mod request;
 mod rooms;
 #[allow(dead_code, reason = "wires take what they need")]
 mod tcp;
+mod tries;
 #[allow(dead_code, reason = "wires take what they need")]
 mod unsigned;
 mod upgrades;
@@ -28,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::context::{Context, Gateway};
 pub use self::frames::{FrameServer, Received};
 use self::http::RoomService;
+pub use self::pair::Pair;
 #[cfg(feature = "server")]
 pub(crate) use self::unsigned::CountedUnsigned;
 use crate::address::Host;

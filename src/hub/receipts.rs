@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
-use crate::message::{Delivery, Event, MessageId, Post, UserId};
+use crate::message::{Delivery, Event, MessageId, Post, Record, UserId};
 use crate::name::RoomName;
 
 /// How far one member is with a room's messages, by seq.
@@ -127,6 +127,48 @@ impl Receipts {
 #[derive(Debug, Default)]
 pub(super) struct DirectReceipts {
     followed: VecDeque<Direct>,
+    /// Whose messages wait, while the user is away.
+    pub(super) waiting: Waiting,
+}
+
+/// How many messages of each author wait for a user who is away.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// The messages behind the one and up to the other are counted.
+    delivered: u64,
+    last: u64,
+    authors: HashMap<UserId, u64>,
+}
+
+impl Waiting {
+    /// Nothing yet, behind what was delivered.
+    pub(super) fn behind(delivered: u64) -> Self {
+        Self { delivered, last: delivered, authors: HashMap::new() }
+    }
+
+    /// Counts what is the next of all.
+    pub(super) fn count(&mut self, author: UserId, seq: u64) {
+        self.last = seq;
+        *self.authors.entry(author).or_default() += 1;
+    }
+
+    /// Counts one more, if all before it are counted; before there are many, nobody counts.
+    pub(super) fn add(&mut self, record: &Record) {
+        if !self.authors.is_empty() && self.last == record.prev {
+            self.count(record.user, record.seq);
+        }
+    }
+
+    /// Notes that there is nothing else up to there.
+    pub(super) fn reach(&mut self, seq: u64) {
+        self.last = self.last.max(seq);
+    }
+
+    /// How many of an author's wait; `None` when not all up to `last` are counted.
+    pub(super) fn of(&self, author: UserId, delivered: u64, last: u64) -> Option<u64> {
+        let whole = (self.delivered, self.last) == (delivered, last);
+        whole.then(|| self.authors.get(&author).copied().unwrap_or_default())
+    }
 }
 
 #[derive(Debug)]
@@ -162,6 +204,11 @@ impl DirectReceipts {
         self.followed.is_empty()
     }
 
+    /// Whether nothing is to be remembered while the room's task rests.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_empty() && self.waiting.authors.is_empty()
+    }
+
     /// Whether to look again, because something was sent and may be confirmed, or was offered and may be sent.
     pub(super) fn due(&self, anybody: bool, now: Instant) -> Option<Instant> {
         (anybody && !self.followed.is_empty()).then(|| now + INTERVAL)
@@ -173,24 +220,34 @@ impl DirectReceipts {
         sessions: impl Iterator<Item = (&'a mut Progress, &'a Outbox)>,
         now: Instant,
     ) -> Vec<(UserId, Event)> {
-        let (mut sent, mut received, mut confirming) = (0, 0, false);
+        let (mut sent, mut received, mut confirming, mut held) = (0, 0, false, false);
         for (progress, outbox) in sessions {
             progress.look(outbox);
+            held |= outbox.is_holding();
             (sent, received) = (sent.max(progress.sent), received.max(progress.received));
             confirming |= outbox.encoding().is_confirming();
         }
         let mut events = Vec::new();
         self.followed.retain_mut(|direct| {
-            let told = match direct.sent {
+            let told = match &mut direct.sent {
                 _ if direct.seq <= received => direct.told(Delivery::Delivered, direct.timed_out.then_some(LATE)),
                 None if direct.seq <= sent => direct.told(Delivery::Sent, None),
                 None => return true,
-                Some((at, _)) if now < at + FOLLOWED => return true,
+                // Nobody can confirm what they were not shown: the time runs from then on.
+                Some((at, _)) if held => {
+                    *at = now;
+                    return true;
+                }
+                Some((at, _)) if now < *at + FOLLOWED => return true,
                 Some(_) => {
                     events.extend(direct.time_out());
                     return false;
                 }
             };
+            if direct.sent.is_none() && direct.seq <= received {
+                // Both since it was last looked.
+                events.push((direct.author, direct.told(Delivery::Sent, None)));
+            }
             events.push((direct.author, told));
             direct.sent.get_or_insert((now, confirming));
             direct.seq > received

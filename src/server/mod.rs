@@ -128,6 +128,7 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future closes the socket; what was being opened is closed when that is done.
     pub async fn bind(config: Config) -> Result<Self, ServerError> {
+        config.check()?;
         let dir = config.directory()?.cloned();
         let told = config.clone();
         let open = async move {

@@ -52,10 +52,10 @@ pub enum StoreError {
     #[error("the store is full: {0}")]
     Full(String),
     /// The directory is used by another process.
-    #[error("the data directory is in use by another process")]
+    #[error("the data directory is in use by another process; stop that one, or name another directory")]
     Locked,
     /// The data on disk is damaged; restore it from a copy.
-    #[error("the data is damaged: {0}")]
+    #[error("the data is damaged: {0}; restore the directory from a copy, or move it away to begin anew")]
     Damaged(String),
     /// The store is closed, or the disk failed.
     #[error("the store is not available: {0}")]

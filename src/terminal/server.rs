@@ -25,20 +25,20 @@ struct Arguments {
     port: Option<String>,
     /// the directory to keep users, messages and registrations in (default talk/server in the platform's data
     /// directory, or server in TALK_DATA)
-    #[argh(option)]
+    #[argh(option, arg_name = "dir")]
     data: Option<String>,
     /// keep everything in memory only
     #[argh(switch)]
     memory: bool,
     /// when a message is accepted: once it is synced to disk (fsync, the default), or once the system has it (os),
     /// which is faster and may lose the latest messages in a power cut
-    #[argh(option)]
+    #[argh(option, arg_name = "when")]
     durability: Option<String>,
     /// an origin whose pages may use the rooms, such as https://chat.example; repeat it for more
-    #[argh(option)]
+    #[argh(option, arg_name = "url")]
     origin: Vec<String>,
     /// a name by which clients reach the server, such as chat.example, besides localhost; repeat it for more
-    #[argh(option)]
+    #[argh(option, arg_name = "name")]
     allow_host: Vec<String>,
     /// let peers into a room: ROOM=NAME@http:PORT (or websocket, udp) listens there and registers NAME; repeat it for
     /// more
@@ -69,7 +69,7 @@ struct Arguments {
     #[argh(switch)]
     console_print_messages: bool,
     /// read settings from this TOML file, which must exist
-    #[argh(option)]
+    #[argh(option, arg_name = "file")]
     config: Option<String>,
     /// set one key of the configuration, such as limits.commands_per_second=0; repeat it for more
     #[argh(option, arg_name = "key=value")]
