@@ -2,9 +2,11 @@
 
 pub mod console;
 pub mod json;
+pub mod minechat;
 pub mod pair;
 pub mod registry;
 pub mod rooms;
+pub mod syslog;
 pub mod talk;
 
 use bytes::BytesMut;

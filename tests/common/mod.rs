@@ -17,6 +17,7 @@ pub mod durable;
 pub mod exposition;
 pub mod fake_http;
 pub mod fake_websocket;
+pub mod minechat;
 pub mod page;
 pub mod pair;
 pub mod pair_chat;
@@ -32,3 +33,5 @@ pub mod schema;
 #[cfg(all(unix, feature = "server", feature = "terminal"))]
 pub mod server_program;
 pub mod suite;
+#[cfg(all(unix, feature = "net"))]
+pub mod syslog;
