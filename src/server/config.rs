@@ -177,8 +177,13 @@ impl Config {
 
     /// The names that the server goes by: those it was given, and where it listens, unless that is everywhere.
     pub(super) fn names(&self) -> Vec<String> {
-        let everywhere = self.host.as_str().parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
-        let here = (!everywhere).then(|| self.host.as_str().to_owned());
+        self.names_at(&self.host)
+    }
+
+    /// The same of a wire that listens elsewhere.
+    pub(super) fn names_at(&self, host: &Host) -> Vec<String> {
+        let everywhere = host.as_str().parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+        let here = (!everywhere).then(|| host.as_str().to_owned());
         self.hosts.iter().cloned().chain(here).collect()
     }
 
@@ -367,7 +372,8 @@ fn near(name: &str, last: &str) -> Option<&'static str> {
     let keys = KEYS.iter().map(|key| key.name);
     let keys = keys.filter(|key| table.is_none_or(|table| key.rsplit_once('.').is_some_and(|(of, _)| of == table)));
     let steps = |key| (distance(word(key), last).min(distance(key, name)), key);
-    let (steps, key) = keys.map(steps).min()?;
+    // Of several the one that comes first in the table.
+    let (steps, key) = keys.map(steps).min_by_key(|(steps, _)| *steps)?;
     // More than that would be guessing.
     (steps <= MISSPELT && steps * 2 <= last.chars().count()).then_some(key)
 }

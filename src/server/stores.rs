@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::config::Config;
-use crate::gateway::syslog::Syslog;
-use crate::hub::Hub;
+use crate::hub::{Hub, Watch};
 use crate::store::{
     AccountStore, HistoryStore, MemoryAccounts, MemoryHistory, MemoryRegistry, MemoryRules, RegistryStore, RuleStore,
     SqliteAccounts, SqliteHistory, SqliteLoad, SqliteRegistry, SqliteRules, StoreError,
@@ -51,13 +50,14 @@ impl Stores {
         Ok(Self { registry, accounts, history, rules, loads })
     }
 
-    /// The hub over them, which tells what is said.
-    pub(super) async fn hub(&self, config: &Config, watch: Option<Arc<Syslog>>) -> Result<Hub, StoreError> {
+    /// The hub over them, of which these hear.
+    pub(super) async fn hub(
+        &self,
+        config: &Config,
+        watches: impl Iterator<Item = Arc<dyn Watch>>,
+    ) -> Result<Hub, StoreError> {
         let hub = Hub::builder().limits(config.limits.clone());
-        let hub = match watch {
-            Some(watch) => hub.watch(watch),
-            None => hub,
-        };
+        let hub = watches.fold(hub, |hub, watch| hub.watch(watch));
         let hub = hub.accounts(self.accounts.clone()).history(self.history.clone()).rules(self.rules.clone());
         hub.admins(config.admins.iter().cloned()).retention(config.retention).build().await
     }
