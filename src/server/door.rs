@@ -15,6 +15,7 @@ use super::metrics::{self, Scrape};
 use super::stores::Stores;
 use crate::gateway::Context;
 use crate::gateway::http::{RoomService, check_own, check_registry};
+use crate::gateway::peer::Peers;
 use crate::gateway::syslog::Syslog;
 use crate::hub::Hub;
 use crate::limits::Limits;
@@ -46,6 +47,7 @@ pub(super) struct Services {
     pub(super) registry: RegistryService,
     pub(super) hub: Hub,
     pub(super) wires: Context,
+    pub(super) peers: Peers,
     pub(super) stores: Stores,
     pub(super) syslog: Option<Arc<Syslog>>,
 }
