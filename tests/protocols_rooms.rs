@@ -306,6 +306,7 @@ fn events() -> Vec<Event> {
             Event::Accepted { id: id(), room: room.clone(), at: Position { epoch: epoch(), seq: 2 } },
             Event::Gap { room: room.clone(), from: 0, to: 1 },
             Event::Recovered { room: room.clone(), epoch: epoch(), from: 0, to: 2, recovered: true },
+            Event::History { room: room.clone(), epoch: epoch(), count: 2, more: false },
             found(None),
             found(Some(2)),
         ]);
@@ -389,7 +390,8 @@ fn refusals() -> Vec<Refusal> {
         Refusal::Banned(den.clone()),
         Refusal::Muted(den.clone()),
         Refusal::RoomClosed(den),
-        Refusal::Blocked(bob),
+        Refusal::Blocked(bob.clone()),
+        Refusal::NoDirect(bob),
         Refusal::NoSession,
         Refusal::Busy,
         Refusal::Unavailable,
