@@ -1,6 +1,7 @@
 //! Pure codecs: bytes of one protocol to and from typed values. No I/O, no clock, no tokio.
 
 pub mod json;
+pub mod pair;
 pub mod registry;
 pub mod rooms;
 pub mod talk;

@@ -6,6 +6,7 @@
 mod context;
 mod frames;
 pub mod http;
+mod pair;
 mod pump;
 mod request;
 mod rooms;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::context::{Context, Gateway};
 pub use self::frames::{FrameServer, Received};
 use self::http::RoomService;
+pub use self::pair::Pair;
 #[cfg(feature = "server")]
 pub(crate) use self::unsigned::CountedUnsigned;
 use crate::address::Host;

@@ -480,9 +480,13 @@ impl Turns {
                 return self.told.push((reply, event));
             }
         }
-        if let Some(away) = away.filter(|_| self.members.is_empty())
-            && let Some(why) = self.refuse_waiting(user, away).await
-        {
+        let refused = match away {
+            None => None,
+            Some(away) if self.members.is_empty() => self.refuse_waiting(user, away).await,
+            // Whoever sits at a prompt is as good as away, and what may wait there is bounded, too.
+            Some(_) => self.members.iter().all(|member| member.outbox.holds_much()).then_some(Refusal::Full),
+        };
+        if let Some(why) = refused {
             if let Some(id) = &id {
                 self.keeper.release(user, id);
             }

@@ -10,7 +10,7 @@ use tracing::warn;
 use super::ServerError;
 use super::config::{Config, WirePort};
 use crate::address::{Host, authority};
-use crate::gateway::{Context, Gateway};
+use crate::gateway::{Context, Gateway, Pair};
 
 /// The wires that are open, to be served in front of a hub.
 #[derive(Debug, Default)]
@@ -20,8 +20,16 @@ pub(super) struct Wires {
 
 impl Wires {
     /// Opens those that the configuration asks for. Each wire has its lines here.
-    pub(super) async fn bind(_config: &Config) -> Result<Self, ServerError> {
-        let wires = Self::default();
+    pub(super) async fn bind(config: &Config) -> Result<Self, ServerError> {
+        let mut wires = Self::default();
+        let host = &config.legacy.host;
+        let pair =
+            Wire { host, name: "pair chat", option: "--pair-port", port: config.legacy.pair_port, usual: Pair::PORT };
+        let bind_pair = async |port| {
+            let pair = Pair::bind(host, port).await?;
+            Ok(pair.hosts(config.names_at(host)).origins(config.origins.iter().cloned()))
+        };
+        wires.open(pair, bind_pair).await?;
         Ok(wires)
     }
 
@@ -36,7 +44,6 @@ impl Wires {
     }
 
     /// Opens one by `bind`, at its own port if none is named. That one's being taken is no reason not to start.
-    #[allow(dead_code, reason = "each wire is opened by it")]
     async fn open<G, F>(&mut self, wire: Wire<'_>, bind: impl FnOnce(u16) -> F) -> Result<(), ServerError>
     where
         G: Gateway + 'static,
@@ -63,7 +70,6 @@ impl Wires {
 }
 
 /// What is known of a wire before it is open.
-#[allow(dead_code, reason = "each wire is opened by it")]
 #[derive(Clone, Copy)]
 struct Wire<'a> {
     host: &'a Host,

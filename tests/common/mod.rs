@@ -9,6 +9,7 @@
     reason = "each test takes its part"
 )]
 
+pub mod bad_frames;
 #[cfg(all(feature = "server", feature = "terminal"))]
 pub mod durable;
 pub mod exposition;
@@ -16,6 +17,7 @@ pub mod fake_http;
 pub mod fake_websocket;
 pub mod page;
 pub mod pair;
+pub mod pair_chat;
 #[cfg(all(feature = "sqlite", feature = "terminal", unix))]
 pub mod programs;
 pub mod raw;
