@@ -45,6 +45,7 @@
 //!   in SQLite, where an answered write is on disk.
 //! - [`hub`]: rooms: users, sessions, one order per room, and the fan-out to every member.
 //! - [`gateway`]: sockets before a hub: sign-in over HTTP, and the room protocol over WebSocket.
+//! - [`bot`]: bots that answer in rooms, and the trait for one's own.
 //! - `server` (feature `server`): rooms and the registry in one, as `talk-server` runs them.
 //! - [`codec`]: the wires as pure functions. [`text`]: what makes a stranger's text safe to show.
 //! - [`limits`]: every bound, with its unit, default and reason.
@@ -61,6 +62,8 @@
 //! The library prints nothing, installs nothing, reads no environment and starts no runtime; it logs by `tracing`.
 
 pub mod address;
+#[cfg(feature = "net")]
+pub mod bot;
 pub mod codec;
 #[cfg(feature = "net")]
 mod error;

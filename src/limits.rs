@@ -100,6 +100,9 @@ pub struct Limits {
     pub member_bytes: usize,
     /// Messages that wait for such a member. 1,024. Then the same.
     pub member_messages: usize,
+    /// Messages that wait for a console client, which hears four objects a second; and as many objects. 64: more would
+    /// be old news. Then the oldest are skipped, and the client is told how many.
+    pub console_messages: usize,
     /// Writes that wait for a store's writer thread. 4,096. One more waits in its own task.
     pub store_queue: usize,
 }
@@ -147,6 +150,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(120),
             member_bytes: 1 << 20,
             member_messages: 1024,
+            console_messages: 64,
             store_queue: 4096,
         }
     }

@@ -1,6 +1,7 @@
 //! The message server, rooms and registry in one: `talk-server --port 7000`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use talk::server::{Config, Server, ServerError};
 use talk::terminal::options::{Exit, arguments};
@@ -35,7 +36,7 @@ fn configure(options: &ServerOptions) -> Result<Config, Exit> {
 }
 
 async fn serve(config: Config) -> Result<ExitCode, String> {
-    let server = Server::bind(config).await.map_err(|error| match error {
+    let mut server = Server::bind(config).await.map_err(|error| match error {
         ServerError::Bind { .. } => {
             format!("{error}; choose another place with --port or --host (--port 0 finds a free one)")
         }
@@ -46,10 +47,17 @@ async fn serve(config: Config) -> Result<ExitCode, String> {
         ready.push_str(&format!("\n{wire} on {at}"));
     }
     talk::terminal::serve(&ready, |stop| async {
+        let printing = server.console_events().map(talk::terminal::print_console);
         server.run_until(stop).await;
+        if let Some(printing) = printing {
+            // Whoever does not read the last lines misses them.
+            let _ = tokio::time::timeout(LAST_LINES, printing).await;
+        }
         Ok(())
     })
     .await
 }
 
+/// Time for the last lines to be read.
+const LAST_LINES: Duration = Duration::from_secs(1);
 const PROGRAM: &str = "talk-server";

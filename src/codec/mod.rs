@@ -1,5 +1,6 @@
 //! Pure codecs: bytes of one protocol to and from typed values. No I/O, no clock, no tokio.
 
+pub mod console;
 pub mod json;
 pub mod pair;
 pub mod registry;

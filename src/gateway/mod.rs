@@ -3,6 +3,7 @@
 //! [`http::service`] makes a hyper service of a hub, to be mounted in a program's own server; [`RoomServer`] serves one
 //! on a socket of its own. [`FrameServer`] takes WebSockets by the same code and gives them to a function, without a hub.
 
+pub mod console;
 mod context;
 mod frames;
 pub mod http;

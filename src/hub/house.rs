@@ -1,13 +1,14 @@
 //! What gateways of wires other than rooms ask of the hub, and what the hub says by itself.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::oneshot;
 
 use super::inbox::{Input, Said};
 use super::outbox::Outbox;
 use super::seat::Heard;
-use super::{Hub, refusal};
+use super::{Hub, Inner, refusal};
 use crate::message::{Refusal, UserId};
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::secret::Secret;
@@ -122,6 +123,32 @@ impl Hub {
         let (user, name) = (UserId::from_bytes([0; 16]), Some(Nickname::server()));
         let said = Said { user, session: None, name, to: None, away: None, body, id: None, reply, echo: false };
         inbox.post(Input::Post(said)).await.map_err(|_| nobody())
+    }
+
+    /// The same without keeping it.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakHub {
+        WeakHub { inner: Arc::downgrade(&self.inner) }
+    }
+}
+
+/// A [`Hub`] that is not kept: for what belongs to the hub and must not be the reason that it stays.
+#[derive(Clone)]
+pub struct WeakHub {
+    inner: Weak<Inner>,
+}
+
+impl WeakHub {
+    /// The hub, while somebody has it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Hub> {
+        self.inner.upgrade().map(|inner| Hub { inner })
+    }
+}
+
+impl fmt::Debug for WeakHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakHub").finish_non_exhaustive()
     }
 }
 

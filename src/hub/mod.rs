@@ -33,6 +33,7 @@
 //! Who may come in, what was said, and the rules of rooms are in stores ([`Hub::builder`]), in memory unless others are
 //! given. With stores on disk a message is told to nobody before it is as durable as the history makes it.
 
+mod bots;
 mod connection;
 mod counters;
 mod directory;
@@ -69,7 +70,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+pub use bots::{Ask, Bot, Bots, LONGEST_ANSWER, PATIENCE, Way};
 pub use counters::{Counted, Counters, Cut, Gauges};
+pub use house::WeakHub;
 pub use listener::Listener;
 pub use outbox::{End, Flushed, Outbox};
 pub use rate::Rate;

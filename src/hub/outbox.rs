@@ -50,6 +50,10 @@ struct Queue {
     end: Option<End>,
     /// The cut waits for whoever is busy to tell how far they came.
     cut: bool,
+    /// The oldest go when there is no room: kept here, where it costs a turn nothing to look.
+    skips: bool,
+    /// Events that were pushed out, and not told yet.
+    skipped: usize,
 }
 
 /// A box of its own, as hardly anybody needs it.
@@ -96,7 +100,8 @@ impl<S: Sink> Outbox<S> {
             changed: Notify::new(),
             emptied: Notify::new(),
         };
-        Self { queue: Mutex::default(), seldom: Box::new(seldom), sink }
+        let queue = Queue { skips: sink.skips(), ..Queue::default() };
+        Self { queue: Mutex::new(queue), seldom: Box::new(seldom), sink }
     }
 }
 
@@ -116,6 +121,10 @@ impl<S: Sink + ?Sized> Outbox<S> {
             let mut queue = self.lock();
             if queue.end.is_some() {
                 return false;
+            }
+            if queue.skips {
+                self.enqueue_skipping(&mut queue, batch);
+                return true;
             }
             let held = queue.held.is_some() && !batch.events().is_empty();
             if held || queue.busy || !queue.parts.is_empty() {
@@ -184,6 +193,39 @@ impl<S: Sink + ?Sized> Outbox<S> {
             _ => queue.put(batch.clone()),
         }
         true
+    }
+
+    /// Puts each event by itself, and pushes the oldest out when there are too many: but never one that was begun, nor the
+    /// newest.
+    fn enqueue_skipping(&self, queue: &mut Queue, batch: &Batch) {
+        for at in 0..batch.len() {
+            let batch = batch.slice(at, at + 1);
+            // Of what the wire has no form for, nobody misses anything.
+            if batch.bytes().is_empty() {
+                continue;
+            }
+            queue.bytes += batch.bytes().len();
+            queue.messages += 1;
+            queue.put += 1;
+            queue.parts.push_back(Part { batch, written: 0 });
+            while queue.bytes > self.seldom.most_bytes || queue.messages > self.seldom.most_messages {
+                let begun = usize::from(queue.parts.front().is_some_and(|part| part.written > 0));
+                if queue.parts.len() <= begun + 1 {
+                    break;
+                }
+                let Some(part) = queue.parts.remove(begun) else { break };
+                queue.bytes -= part.batch.bytes().len();
+                queue.messages -= 1;
+                queue.taken += 1;
+                queue.skipped += 1;
+            }
+        }
+        self.seldom.changed.notify_one();
+    }
+
+    /// How many events were pushed out since this was asked last, where that is how the wire goes on ([`Sink::skips`]).
+    pub fn skipped(&self) -> usize {
+        std::mem::take(&mut self.lock().skipped)
     }
 
     /// Drops what waits, but for the rest of a frame that was begun, and says goodbye.
@@ -565,6 +607,51 @@ mod tests {
         pipe.room.store(100, Ordering::SeqCst);
         assert_eq!(outbox.flush(), Flushed::Empty);
         assert_eq!(taken(&pipe), [frame("one"), vec![0x88, 2, 0x03, 0xe8]].concat());
+    }
+
+    /// Takes nothing by itself, and is slow.
+    struct Slow;
+
+    impl Sink for Slow {
+        fn encoding(&self) -> Encoding {
+            Encoding::new("plain", &Plain)
+        }
+        fn offer(&self, _: &Batch) -> Offered {
+            panic!("nothing is offered to it");
+        }
+        fn skips(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_slow_one_loses_the_oldest_and_is_not_cut() {
+        let mut limits = Limits::default();
+        (limits.member_bytes, limits.member_messages) = (1000, 5);
+        let outbox = Outbox::new(Slow, &limits);
+        let text = |n: usize| frame(&format!("{{\"from\":\"system\",\"body\":\"{n}\"}}"));
+        let events: Vec<_> = (0..3).map(|n| Event::System(n.to_string().into())).collect();
+        assert!(outbox.tell(&events));
+        // One that was begun stays, whatever comes.
+        assert_eq!(outbox.flush_with(|_| Offered::Part(1)), Flushed::Blocked);
+        let mark = outbox.mark();
+        for n in 3..10 {
+            assert!(outbox.tell(&[Event::System(n.to_string().into())]));
+        }
+        assert_eq!((outbox.skipped(), outbox.skipped()), (5, 0));
+        assert_eq!(outbox.queued(), (5 * text(0).len() - 1, 5));
+        assert!(outbox.passed(mark), "what was pushed out is waited for by nobody");
+        let mut taken = Vec::new();
+        let flushed = outbox.flush_with(|batch| {
+            taken.extend_from_slice(batch.bytes());
+            Offered::All
+        });
+        let expected = [&text(0)[1..], &text(6), &text(7), &text(8), &text(9)].concat();
+        assert_eq!((flushed, taken), (Flushed::Empty, expected));
+        assert_eq!((outbox.queued(), outbox.end()), ((0, 0), None));
+        // The newest stays however long it is, and what has no form is missed by nobody.
+        outbox.tell(&[Event::System("x".repeat(2000).into()), Event::Sessions(Arc::default())]);
+        assert_eq!((outbox.queued().1, outbox.skipped()), (1, 0));
     }
 
     #[test]

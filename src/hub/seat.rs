@@ -213,6 +213,12 @@ impl Seat {
         self.outbox.close(why);
     }
 
+    /// Counts that a command was refused, where the wire has words of its own for it.
+    #[cfg(feature = "net")]
+    pub(crate) fn count_refused(&self, why: &Refusal) {
+        self.hub().counters.refused(why);
+    }
+
     /// Counts that the server ends the session, for [`Hub::counters`](super::Hub::counters).
     pub(crate) fn count_cut(&self, why: impl Into<Cut>) {
         if self.outbox.end().is_none() {

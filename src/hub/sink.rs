@@ -160,6 +160,13 @@ pub trait Sink: Send + Sync + 'static {
     fn echo(&self) -> bool {
         true
     }
+
+    /// Whether this member is slow by the nature of its wire. Then nothing is offered but by its gateway's
+    /// [`flush_with`](super::Outbox::flush_with), and what does not fit into the queue pushes the oldest events out
+    /// ([`Outbox::skipped`](super::Outbox::skipped)) instead of having the member cut.
+    fn skips(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -480,11 +480,11 @@ impl Turns {
                 return self.told.push((reply, event));
             }
         }
-        let refused = match away {
-            None => None,
-            Some(away) if self.members.is_empty() => self.refuse_waiting(user, away).await,
-            // Whoever sits at a prompt is as good as away, and what may wait there is bounded, too.
-            Some(_) => self.members.iter().all(|member| member.outbox.holds_much()).then_some(Refusal::Full),
+        // Whoever sits at a prompt is as good as away, and so is what may wait bounded.
+        let held = to.is_some() && self.members.iter().all(|member| member.outbox.holds_much());
+        let refused = match away.filter(|_| self.members.is_empty()) {
+            Some(away) => self.refuse_waiting(user, away).await,
+            None => (held && !self.members.is_empty()).then_some(Refusal::Full),
         };
         if let Some(why) = refused {
             if let Some(id) = &id {

@@ -364,7 +364,8 @@ fn near(name: &str, last: &str) -> Option<&'static str> {
     let keys = KEYS.iter().map(|key| key.name);
     let keys = keys.filter(|key| table.is_none_or(|table| key.rsplit_once('.').is_some_and(|(of, _)| of == table)));
     let steps = |key| (distance(word(key), last).min(distance(key, name)), key);
-    let (steps, key) = keys.map(steps).min()?;
+    // Of several the one that comes first in the table.
+    let (steps, key) = keys.map(steps).min_by_key(|(steps, _)| *steps)?;
     // More than that would be guessing.
     (steps <= MISSPELT && steps * 2 <= last.chars().count()).then_some(key)
 }

@@ -142,6 +142,7 @@ pub(super) const KEYS: &[Key] = &[
     limit!(commands_burst, Small<1>, "commands of one session at once"),
     limit!(member_bytes, Count<1>, "bytes that wait for a member who does not read"),
     limit!(member_messages, Count<1>, "messages that wait for a member who does not read"),
+    limit!(console_messages, Count<1>, "messages that wait for a console client, which hears four objects a second"),
     limit!(store_queue, Count<1>, "writes that wait for a store"),
 ];
 

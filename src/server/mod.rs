@@ -51,6 +51,8 @@ use self::door::{Door, Services};
 use self::stores::Stores;
 use self::wires::Wires;
 use crate::address::authority;
+use crate::bot::{Answers, Bots};
+use crate::gateway::console::ConsoleEvents;
 use crate::gateway::{self, Context};
 use crate::hub::Hub;
 use crate::net::http::serve_counted;
@@ -101,6 +103,7 @@ pub struct Server {
     door: Door,
     services: Arc<Services>,
     wires: Wires,
+    answers: Answers,
     serving: Serving,
     stopped: CancellationToken,
     drain_delay: Duration,
@@ -111,7 +114,7 @@ type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Server {
     /// Opens the socket (port 0 lets the system choose), and then what is kept. Meanwhile `/healthz` answers, and
-    /// everything else says 503.
+    /// everything else says 503. Its bots are [`Bots::standard`].
     ///
     /// # Errors
     /// [`ServerError`].
@@ -119,6 +122,17 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future closes the socket; what was being opened is closed when that is done.
     pub async fn bind(config: Config) -> Result<Self, ServerError> {
+        Self::bind_with(config, Bots::standard()).await
+    }
+
+    /// The same with other bots.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    ///
+    /// # Cancel safety
+    /// As for [`Server::bind`].
+    pub async fn bind_with(config: Config, bots: Bots) -> Result<Self, ServerError> {
         config.check()?;
         let dir = config.directory()?.cloned();
         let told = config.clone();
@@ -128,17 +142,19 @@ impl Server {
             let opened = opened.map_err(|e| StoreError::Unavailable(format!("opening it broke off: {e}")));
             opened.flatten().map_err(|source| ServerError::Store { dir: shown, source })
         };
-        Self::bind_over(&config, open).await
+        Self::bind_over(&config, bots, open).await
     }
 
     async fn bind_over(
         config: &Config,
+        bots: Bots,
         open: impl Future<Output = Result<Stores, ServerError>>,
     ) -> Result<Self, ServerError> {
         let failed = |source| ServerError::Bind { at: authority(config.host.as_str(), config.port), source };
         let listener = bind(&config.host, config.port).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
-        let wires = Wires::bind(config).await?;
+        let wires = Wires::bind(config, &bots).await?;
+        let (ears, answers) = bots.listen();
         if !local.ip().is_loopback() && config.hosts.is_empty() && local.ip().is_unspecified() {
             warn!("rooms answer only to 'localhost' as yet: name what others call this machine (--allow-host)");
         }
@@ -154,7 +170,7 @@ impl Server {
             let stores = open.await?;
             let dir = config.data.clone().unwrap_or_default();
             let failed = |source| ServerError::Store { dir: dir.clone(), source };
-            let hub = stores.hub(config).await.map_err(failed)?;
+            let hub = stores.hub(config, ears).await.map_err(failed)?;
             let registry = registry::service(stores.registry.clone()).limits(&config.limits);
             registry.begin().await.map_err(failed)?;
             let rooms = gateway::http::service(hub.clone());
@@ -169,7 +185,7 @@ impl Server {
         };
         let services = door.open(services);
         let (drain_delay, grace) = (config.drain_delay, config.limits.grace);
-        Ok(Self { local, door, services, wires, serving, stopped, drain_delay, grace })
+        Ok(Self { local, door, services, wires, answers, serving, stopped, drain_delay, grace })
     }
 
     /// Where it listens, with the port that the system chose.
@@ -181,6 +197,11 @@ impl Server {
     /// The wires of other chat systems that are open: what each is called, and where it listens.
     pub fn wires(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
         self.wires.places()
+    }
+
+    /// What happens at the console port, for whoever prints it; `None` when there is no such port, or somebody has it.
+    pub fn console_events(&mut self) -> Option<ConsoleEvents> {
+        self.wires.console.take()
     }
 
     /// Its rooms, in which a program may take seats of its own.
@@ -196,7 +217,7 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future closes the socket and cuts every connection; what was handed to the stores still happens.
     pub async fn run_until(self, stop: impl Future<Output = ()> + Send) {
-        let Self { local: _, door, services, wires, serving, stopped, drain_delay, grace } = self;
+        let Self { local: _, door, services, wires, answers, serving, stopped, drain_delay, grace } = self;
         let cut = services.rooms.cut_on_drop();
         let signal = async {
             stop.await;
@@ -209,7 +230,8 @@ impl Server {
             services.rooms.finish(deadline).await;
             deadline
         };
-        let upkeep = async { tokio::join!(services.registry.upkeep(), tend(&services.hub)) };
+        let answers = answers.run(&services.hub);
+        let upkeep = async { tokio::join!(services.registry.upkeep(), tend(&services.hub), answers) };
         let upkeep = stopped.run_until_cancelled(upkeep);
         let wires = wires.serve(&services.wires);
         let (deadline, (), (), _) = tokio::join!(signal, serving, wires, upkeep);
@@ -275,7 +297,7 @@ mod tests {
                 opened.await.unwrap();
                 Ok(Stores::open(None, &told).unwrap())
             };
-            Server::bind_over(&config, open).await.unwrap()
+            Server::bind_over(&config, Bots::none(), open).await.unwrap()
         });
         while TcpStream::connect(free).await.is_err() {
             tokio::task::yield_now().await;

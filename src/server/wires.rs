@@ -1,6 +1,5 @@
 //! The wires of other chat systems: which of them are open, and where.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 
@@ -8,19 +7,23 @@ use futures_util::future::join_all;
 use tracing::warn;
 
 use super::ServerError;
-use super::config::{Config, WirePort};
+use super::config::{Config, Legacy, WirePort};
 use crate::address::{Host, authority};
+use crate::bot::Bots;
+use crate::gateway::console::{ConsoleEvents, ConsolePort};
 use crate::gateway::{Context, Gateway, Pair};
 
 /// The wires that are open, to be served in front of a hub.
 #[derive(Debug, Default)]
 pub(super) struct Wires {
     gateways: Vec<Box<dyn Gateway>>,
+    /// What happens at the console port, until somebody takes it.
+    pub(super) console: Option<ConsoleEvents>,
 }
 
 impl Wires {
     /// Opens those that the configuration asks for. Each wire has its lines here.
-    pub(super) async fn bind(config: &Config) -> Result<Self, ServerError> {
+    pub(super) async fn bind(config: &Config, bots: &Bots) -> Result<Self, ServerError> {
         let mut wires = Self::default();
         let host = &config.legacy.host;
         let pair =
@@ -30,6 +33,7 @@ impl Wires {
             Ok(pair.hosts(config.names_at(host)).origins(config.origins.iter().cloned()))
         };
         wires.open(pair, bind_pair).await?;
+        wires.open_console(config, bots).await?;
         Ok(wires)
     }
 
@@ -40,15 +44,30 @@ impl Wires {
 
     /// Serves all of them until the context's stop, and their sessions to their end.
     pub(super) async fn serve(self, context: &Context) {
+        drop(self.console);
         join_all(self.gateways.into_iter().map(|gateway| gateway.serve(context.clone()))).await;
     }
 
+    async fn open_console(&mut self, config: &Config, bots: &Bots) -> Result<(), ServerError> {
+        let Legacy { host, room, console_port: port, console_print_messages: texts, .. } = &config.legacy;
+        let wire = Wire { host, name: "console chat", option: "--console-port", port: *port, usual: 9009 };
+        let mut told = None;
+        let bind = async |port| {
+            let mut console = ConsolePort::bind(host, port).await?.room(room.clone()).bots(bots.clone());
+            told = Some(console.events(&config.limits, *texts));
+            Ok(console)
+        };
+        self.open(wire, bind).await?;
+        self.console = told;
+        Ok(())
+    }
+
     /// Opens one by `bind`, at its own port if none is named. That one's being taken is no reason not to start.
-    async fn open<G, F>(&mut self, wire: Wire<'_>, bind: impl FnOnce(u16) -> F) -> Result<(), ServerError>
-    where
-        G: Gateway + 'static,
-        F: Future<Output = io::Result<G>>,
-    {
+    async fn open<G: Gateway + 'static>(
+        &mut self,
+        wire: Wire<'_>,
+        bind: impl AsyncFnOnce(u16) -> io::Result<G>,
+    ) -> Result<(), ServerError> {
         let port = match wire.port {
             WirePort::Off => return Ok(()),
             WirePort::Usual => wire.usual,

@@ -24,7 +24,7 @@ mod start;
 pub use client::ClientOptions;
 #[cfg(feature = "sqlite")]
 pub use registry::RegistryOptions;
-pub use serve::{report, serve};
+pub use serve::{print_console, report, serve};
 #[cfg(feature = "server")]
 pub use server::{Given, ServerOptions};
 pub use start::run;

@@ -4,10 +4,13 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use tokio::runtime::Handle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::client::INTERRUPTED;
 use super::signals::Signals;
+use crate::gateway::console::ConsoleEvents;
 use crate::text::SafeText;
 
 /// Prints `ready` to stdout and serves until a signal, which makes the future that `serve` is given ready. A second
@@ -36,6 +39,19 @@ where
         }
     }
     Ok(ExitCode::from(INTERRUPTED))
+}
+
+/// Prints to stdout what happens at a console port, in a thread of its own: who is slow to read it holds nobody up. Ready
+/// when all of it is printed.
+pub fn print_console(mut events: ConsoleEvents) -> JoinHandle<()> {
+    let runtime = Handle::current();
+    spawn_blocking(move || {
+        while let Some(event) = runtime.block_on(events.next()) {
+            let mut out = io::stdout().lock();
+            // Nobody may be reading.
+            let _ = writeln!(out, "{event}").and_then(|()| out.flush());
+        }
+    })
 }
 
 /// Runs a program to its end and tells on stderr why it failed, if it did.

@@ -140,7 +140,7 @@ fn token(answer: &str) -> String {
 }
 
 /// What closes the ports of other chat systems, of which there is one each on a machine, and many servers here.
-const NO_WIRES: [&str; 4] =
+pub(crate) const NO_WIRES: [&str; 4] =
     ["TALK_PAIR_PORT", "TALK_MINECHAT_LISTEN_PORT", "TALK_MINECHAT_WRITE_PORT", "TALK_CONSOLE_PORT"];
 /// The secret of every account here.
 pub(crate) const SECRET: &str = "correct horse battery";

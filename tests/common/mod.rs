@@ -10,6 +10,8 @@
 )]
 
 pub mod bad_frames;
+#[cfg(feature = "net")]
+pub mod console;
 #[cfg(all(feature = "server", feature = "terminal"))]
 pub mod durable;
 pub mod exposition;

@@ -51,7 +51,7 @@ pub fn ping(out: &mut BytesMut, payload: &[u8]) {
 }
 
 /// Appends text as a JSON string.
-pub(super) fn push_json(out: &mut BytesMut, text: &str) {
+pub(in crate::codec) fn push_json(out: &mut BytesMut, text: &str) {
     serde_json::to_writer(out.writer(), text).expect("text is always JSON, and a buffer always takes it");
 }
 
