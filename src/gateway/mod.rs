@@ -8,6 +8,7 @@ mod context;
 mod frames;
 pub mod http;
 mod pair;
+pub mod peer;
 mod pump;
 mod request;
 mod rooms;

@@ -271,7 +271,7 @@ impl Builder {
         Ok(hub)
     }
 
-    fn empty(self) -> Hub {
+    pub(crate) fn empty(self) -> Hub {
         let limits = self.limits;
         let inner = Inner {
             accounts: self.accounts.unwrap_or_else(|| Arc::new(MemoryAccounts::new(&limits))),

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::keys::{KEYS, Key};
 use crate::address::Host;
+use crate::gateway::peer::RoomEntry;
 use crate::limits::Limits;
 use crate::name::{Nickname, RoomName};
 use crate::store::{Durability, Retention};
@@ -42,6 +43,8 @@ pub struct Config {
     pub retention: Retention,
     /// The wires of other chat systems into the rooms: none of them is open.
     pub legacy: Legacy,
+    /// Rooms that peers write to, each at a port of its own on [`Legacy::host`]: none.
+    pub room_peers: Vec<RoomEntry>,
     /// Every other bound.
     pub limits: Limits,
 }
@@ -291,6 +294,7 @@ impl Default for Config {
             admins: Vec::new(),
             retention: Retention::default(),
             legacy: Legacy::default(),
+            room_peers: Vec::new(),
             limits: Limits::default(),
         }
     }
@@ -488,17 +492,8 @@ mod tests {
         assert_eq!(words.count(), 0);
     }
 
-    /// Limits of what a server does not do: it asks nobody, and listens as no peer.
-    const OF_PEERS: &[&str] = &[
-        "http_response",
-        "connect_timeout",
-        "request_timeout",
-        "confirm_timeout",
-        "inbox",
-        "events",
-        "duplicate_senders",
-        "duplicate_total",
-    ];
+    /// Limits of what a server does not do: it asks no registry, and runs no peer.
+    const OF_PEERS: &[&str] = &["http_response", "events"];
 
     #[test]
     fn every_key_can_be_changed_in_every_way_and_comes_back() {
@@ -512,6 +507,7 @@ mod tests {
                 "durability" => "os",
                 "server.host" | "legacy.host" => "0.0.0.0",
                 "legacy.room" => "lobby",
+                "room_peers" => "lobby=hall@http:8090,den=den@udp:0",
                 "console.print_messages" => "true",
                 "server.port" => "7777",
                 _ => "123",
@@ -553,6 +549,9 @@ mod tests {
             ("pair.port", "65536"),
             ("pair.port", "on"),
             ("legacy.room", "a b"),
+            ("room_peers", "lobby"),
+            ("room_peers", "lobby=talk@http:8090"),
+            ("room_peers", "lobby=hall@tcp:8090"),
             ("legacy.room", ""),
             ("console.print_messages", "1"),
             ("minechat.heartbeat", "-1"),

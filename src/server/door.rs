@@ -15,6 +15,7 @@ use super::metrics::{self, Scrape};
 use super::stores::Stores;
 use crate::gateway::Context;
 use crate::gateway::http::{RoomService, check_own, check_registry};
+use crate::gateway::peer::Peers;
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::net::http::{Answer, Handler, Problem, answer};
@@ -45,6 +46,7 @@ pub(super) struct Services {
     pub(super) registry: RegistryService,
     pub(super) hub: Hub,
     pub(super) wires: Context,
+    pub(super) peers: Peers,
     pub(super) stores: Stores,
 }
 

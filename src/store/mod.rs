@@ -2,6 +2,8 @@
 //! there. Each has a trait, a backend in memory and one in SQLite, and one contract suite that both pass.
 
 mod accounts;
+#[cfg(feature = "net")]
+mod clock;
 #[cfg(feature = "testing")]
 pub mod contract;
 mod history;
@@ -19,6 +21,8 @@ pub use rules::{Ban, MemoryRules, Mute, RoomRules, RuleStore, UserRules};
 
 #[cfg(feature = "sqlite")]
 pub use accounts::SqliteAccounts;
+#[cfg(feature = "net")]
+pub(crate) use clock::Clock;
 #[cfg(feature = "sqlite")]
 pub use history::SqliteHistory;
 #[cfg(feature = "sqlite")]
