@@ -12,7 +12,7 @@ use crate::address::{Host, authority};
 use crate::bot::Bots;
 use crate::gateway::console::{ConsoleEvents, ConsolePort};
 use crate::gateway::peer::{Peers, RoomPeer};
-use crate::gateway::{Context, Gateway, Pair};
+use crate::gateway::{Context, Gateway, MinechatListen, MinechatWrite, Pair};
 use crate::hub::Hub;
 
 /// The wires that are open, to be served in front of a hub.
@@ -35,6 +35,7 @@ impl Wires {
             Ok(pair.hosts(config.names_at(host)).origins(config.origins.iter().cloned()))
         };
         wires.open(pair, bind_pair).await?;
+        wires.open_minechat(config).await?;
         wires.open_console(config, bots).await?;
         Ok(wires)
     }
@@ -51,6 +52,20 @@ impl Wires {
             self.gateways.push(Box::new(room));
         }
         Ok(())
+    }
+
+    async fn open_minechat(&mut self, config: &Config) -> Result<(), ServerError> {
+        let Legacy { host, room, minechat_listen_port, minechat_write_port, minechat_heartbeat, .. } = &config.legacy;
+        let (name, option) = ("minechat's listeners", "--minechat-listen-port");
+        let wire = Wire { host, name, option, port: *minechat_listen_port, usual: MinechatListen::PORT };
+        let bind = async |port| {
+            let listen = MinechatListen::bind(host, port).await?.room(room.clone());
+            Ok(if minechat_heartbeat.is_zero() { listen } else { listen.heartbeat(*minechat_heartbeat) })
+        };
+        self.open(wire, bind).await?;
+        let (name, option) = ("minechat's writers", "--minechat-write-port");
+        let wire = Wire { host, name, option, port: *minechat_write_port, usual: MinechatWrite::PORT };
+        self.open(wire, async |port| Ok(MinechatWrite::bind(host, port).await?.room(room.clone()))).await
     }
 
     /// What each is called, and where it listens.
