@@ -103,7 +103,7 @@ async fn what_was_tried_at_one_port_counts_at_all() {
 }
 
 #[tokio::test]
-async fn new_accounts_of_minechat_and_guests_of_pair_chat_count_as_sign_ins() {
+async fn new_accounts_of_minechat_count_as_sign_ins() {
     let mut limits = Limits::default();
     (limits.users, limits.loopback_exempt) = (8, false);
     let minechat = common::minechat::Wire::with(talk::hub::Hub::with_limits(&limits), None).await;
