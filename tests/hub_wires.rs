@@ -10,6 +10,7 @@ use talk::codec::Encode;
 use talk::hub::{
     Batch, Encoding, Heard, Hub, Lifetime, Offered, Outbox, Parcel, Route, Routed, Seat, Sink, Told, Watch,
 };
+use talk::limits::Limits;
 use talk::message::{Command, Delivery, Event, MessageId, Refusal, RoomKey};
 use talk::name::{Nickname, RoomName};
 use talk::secret::Secret;
@@ -299,6 +300,59 @@ async fn an_author_hears_of_a_message_that_nobody_confirms_in_time() {
     assert_eq!(receipt(&mut heard).await, (Delivery::Sent, None));
     drop(bob);
     assert_eq!(receipt(&mut heard).await, (Delivery::Sent, Some("timed out")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_back_is_sent_and_its_time_begins_when_it_is_let_out() {
+    let hub = Hub::new();
+    let (mut ann, mut heard) = hub.sit("ann").await.unwrap();
+    let (_bob, written, outbox) = held(&hub, "bob").await;
+    ann.run(direct("bob", "hi", Some("1"))).await.unwrap();
+    assert_eq!(receipt(&mut heard).await, (Delivery::Sent, None));
+    let waited = tokio::time::timeout(Duration::from_secs(600), receipt(&mut heard)).await;
+    assert!(waited.is_err(), "{waited:?}");
+    assert_eq!(text(&written), "");
+    let begin = tokio::time::Instant::now();
+    outbox.release(&Batch::raw("1\n".into()));
+    assert_eq!(text(&written), "1\nann: hi\n");
+    assert_eq!(receipt(&mut heard).await, (Delivery::Sent, Some("timed out")));
+    assert!(begin.elapsed() >= Duration::from_secs(9) && begin.elapsed() <= Duration::from_secs(11));
+}
+
+#[tokio::test]
+async fn whoever_sits_at_a_prompt_is_not_cut_for_what_others_say() {
+    let mut limits = Limits::default();
+    limits.member_messages = 100;
+    let hub = Hub::with_limits(&limits);
+    let (mut ann, mut heard) = hub.sit("ann").await.unwrap();
+    let (bob, written, outbox) = held(&hub, "bob").await;
+    let mut taken = 0;
+    for n in 0..100 {
+        ann.run(direct("bob", &n.to_string(), Some(&n.to_string()))).await.unwrap();
+        let refused = loop {
+            match heard.next().await.unwrap() {
+                Event::DirectReceipt { id, state: Delivery::Sent, .. } if id.as_str() == n.to_string() => break false,
+                Event::Refused { why: Refusal::Full, id: Some(id) } if id.as_str() == n.to_string() => break true,
+                _ => {}
+            }
+        };
+        taken += usize::from(!refused);
+    }
+    assert!((10..60).contains(&taken), "{taken}");
+    assert_eq!(outbox.end(), None);
+    outbox.release(&Batch::raw("1\n".into()));
+    let all: String = (0..taken).map(|n| format!("ann: {n}\n")).collect();
+    assert_eq!(text(&written), format!("1\n{all}"));
+    drop(bob);
+}
+
+/// A session that is told nothing yet.
+async fn held(hub: &Hub, name: &str) -> (Seat, Written, Arc<Outbox>) {
+    let token = hub.sign_up(&nick(name)).await.unwrap();
+    let (outbox, written) = wire(hub, true, true);
+    outbox.hold();
+    let seat = hub.open(&token, outbox.clone(), Lifetime::Session, None).await.unwrap();
+    (seat, written, outbox)
 }
 
 #[derive(Debug, Default)]

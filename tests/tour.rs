@@ -19,13 +19,14 @@ fn the_tour_in_the_readme_works_as_it_is_written() {
     assert!(steps.len() > 15, "only {} steps were found", steps.len());
     let ports = free_ports(&steps);
     let (registry, rooms) = (ports["8088"], ports["7000"]);
+    let wires = WIRES.iter().filter_map(|(wire, _)| Some((*wire, *ports.get(*wire)?))).collect();
     for step in &mut steps {
         for line in step.lines_mut() {
             *line = rewrite(line, &ports);
         }
     }
     let data = tempfile::tempdir().unwrap();
-    let mut tour = Tour { data: data.path(), registry, rooms, terminals: BTreeMap::new(), last: None };
+    let mut tour = Tour { data: data.path(), registry, rooms, wires, terminals: BTreeMap::new(), last: None };
     for step in &steps {
         tour.take(step);
     }
@@ -179,10 +180,11 @@ fn rewrite(line: &str, ports: &BTreeMap<String, u16>) -> String {
     out
 }
 
-/// A free port for each that the steps name: all of them begin with 80 or 70.
+/// A free port for each that the steps name: all of them begin with 80 or 70, or are those of wires.
 fn free_ports(steps: &[Step]) -> BTreeMap<String, u16> {
     let text = format!("{steps:?} 8088");
-    let is_port = |n: &&str| n.len() == 4 && (n.starts_with("80") || n.starts_with("70"));
+    let is_wire = |n: &str| WIRES.iter().any(|(wire, _)| *wire == n);
+    let is_port = |n: &&str| n.len() == 4 && (n.starts_with("80") || n.starts_with("70") || is_wire(n));
     let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(is_port);
     // Held until all are chosen, so that no two are the same.
     let mut held = Vec::new();
@@ -208,6 +210,7 @@ struct Tour<'a> {
     data: &'a Path,
     registry: u16,
     rooms: u16,
+    wires: BTreeMap<&'static str, u16>,
     terminals: BTreeMap<String, Terminal>,
     /// What the last command that ended had printed.
     last: Option<String>,
@@ -261,6 +264,9 @@ impl Tour<'_> {
         shell.env_clear().env("PATH", path).env("HOME", self.data).env("TALK_DATA", self.data);
         let port = if command.contains("talk-server") { self.rooms } else { self.registry };
         shell.env("PORT", port.to_string());
+        for (wire, variable) in WIRES {
+            shell.env(variable, self.wires.get(wire).map_or_else(|| "off".to_owned(), u16::to_string));
+        }
         shell.env("TALK_REGISTRY", format!("http://127.0.0.1:{}", self.registry));
         shell
     }
@@ -343,5 +349,12 @@ impl Drop for Terminal {
     }
 }
 
+/// The ports of other wires, and what moves them; those that the page does not name are off.
+const WIRES: [(&str, &str); 4] = [
+    ("6078", "TALK_PAIR_PORT"),
+    ("5000", "TALK_MINECHAT_LISTEN_PORT"),
+    ("5050", "TALK_MINECHAT_WRITE_PORT"),
+    ("9009", "TALK_CONSOLE_PORT"),
+];
 /// How long a line may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -2,6 +2,7 @@
 
 pub mod console;
 pub mod json;
+pub mod pair;
 pub mod registry;
 pub mod rooms;
 pub mod talk;

@@ -3,10 +3,11 @@
 //! [`http::service`] makes a hyper service of a hub, to be mounted in a program's own server; [`RoomServer`] serves one
 //! on a socket of its own. [`FrameServer`] takes WebSockets by the same code and gives them to a function, without a hub.
 
-pub mod console;
+mod console;
 mod context;
 mod frames;
 pub mod http;
+mod pair;
 mod pump;
 mod request;
 mod rooms;
@@ -25,9 +26,11 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::console::{Console, ConsoleEvent, ConsoleEvents};
 pub use self::context::{Context, Gateway};
 pub use self::frames::{FrameServer, Received};
 use self::http::RoomService;
+pub use self::pair::Pair;
 #[cfg(feature = "server")]
 pub(crate) use self::unsigned::CountedUnsigned;
 use crate::address::Host;

@@ -22,15 +22,26 @@ use crate::net::http::linger;
 /// them, and each other place it had to look at would cost.
 pub(super) struct Socket {
     encoding: &'static Encoding,
+    echo: bool,
     stream: TcpStream,
 }
 
 impl Socket {
     /// A member's way out over a socket.
     pub(super) fn outbox(stream: TcpStream, encoding: &'static Encoding, limits: &Limits) -> Arc<Outbox<Self>> {
+        Self::with_echo(stream, encoding, true, limits)
+    }
+
+    /// The same; with `echo` the member hears in a room what it said there.
+    pub(super) fn with_echo(
+        stream: TcpStream,
+        encoding: &'static Encoding,
+        echo: bool,
+        limits: &Limits,
+    ) -> Arc<Outbox<Self>> {
         // A machine that vanished says nothing, so only the system finds out.
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
-        Arc::new(Outbox::new(Self { encoding, stream }, limits))
+        Arc::new(Outbox::new(Self { encoding, echo, stream }, limits))
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
@@ -57,6 +68,10 @@ impl Sink for Socket {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Offered::Full,
             Err(_) => Offered::Gone,
         }
+    }
+
+    fn echo(&self) -> bool {
+        self.echo
     }
 }
 

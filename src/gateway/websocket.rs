@@ -86,6 +86,16 @@ pub(super) struct Opened {
     pub(super) place: Option<Arc<Place>>,
 }
 
+impl Opened {
+    fn own(own: Arc<Outbox<Socket>>, read: &[u8], place: Option<Arc<Place>>) -> Self {
+        let outbox: Arc<Outbox> = own.clone();
+        let wire = Wire { reader: Reader::Own(own.clone()), outbox: outbox.clone() };
+        // A copy: the bytes would keep hyper's whole read buffer.
+        let way_in = WayIn { wire, read: read.to_vec() };
+        Self { outbox, out: Out::Own(own), way_in, place }
+    }
+}
+
 /// Where its frames come from, once they are asked for.
 pub(super) struct WayIn {
     wire: Wire,
@@ -99,6 +109,17 @@ impl WayIn {
     pub(super) async fn frames(self, limits: &Limits) -> Frames {
         WebSocketStream::from_partially_read(self.wire, self.read, Role::Server, Some(config(limits))).await
     }
+}
+
+/// A connection of ours whose session does not hear in a room what it said there; otherwise as [`open`].
+pub(super) async fn open_without_echo(
+    upgrade: Upgrade,
+    encoding: &'static Encoding,
+    limits: &Limits,
+) -> Option<Opened> {
+    let Upgraded { io, read, place } = upgrade.wait().await?;
+    let own = Socket::with_echo(io.into_stream()?, encoding, false, limits);
+    Some(Opened::own(own, &read, place))
 }
 
 /// The connection once its 101 is written; `None` when it ended before.
@@ -120,12 +141,7 @@ pub(super) async fn open(upgrade: Upgrade, way: Way, encoding: &'static Encoding
             }
         },
     };
-    let own = Socket::outbox(stream, encoding, limits);
-    let outbox: Arc<Outbox> = own.clone();
-    let wire = Wire { reader: Reader::Own(own.clone()), outbox: outbox.clone() };
-    // A copy: the bytes would keep hyper's whole read buffer.
-    let way_in = WayIn { wire, read: read.to_vec() };
-    Some(Opened { outbox, out: Out::Own(own), way_in, place })
+    Some(Opened::own(Socket::outbox(stream, encoding, limits), &read, place))
 }
 
 /// The next frame, while `carry` carries what waits; at the end the code and the reason to close with, if there is

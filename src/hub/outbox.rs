@@ -40,6 +40,8 @@ struct Queue {
     parts: VecDeque<Part>,
     bytes: usize,
     messages: usize,
+    /// What is held back, since [`Outbox::hold`]; counted in `bytes` and `messages` as if it waited.
+    held: Option<Box<Held>>,
     /// Somebody is offering the sink something just now; others queue behind it.
     busy: bool,
     /// Parts that ever waited, and how many of them are written.
@@ -50,6 +52,12 @@ struct Queue {
     cut: bool,
     /// Events that were pushed out, and not told yet.
     skipped: usize,
+}
+
+/// A box of its own, as hardly anybody needs it.
+#[derive(Default)]
+struct Held {
+    batches: Vec<Batch>,
 }
 
 struct Part {
@@ -115,8 +123,9 @@ impl<S: Sink + ?Sized> Outbox<S> {
                 self.enqueue_skipping(&mut queue, batch);
                 return true;
             }
-            if queue.busy || !queue.parts.is_empty() {
-                return self.enqueue(&mut queue, batch);
+            let held = queue.held.is_some() && !batch.events().is_empty();
+            if held || queue.busy || !queue.parts.is_empty() {
+                return self.enqueue(&mut queue, batch, held);
             }
             queue.busy = true;
         }
@@ -164,7 +173,7 @@ impl<S: Sink + ?Sized> Outbox<S> {
         self.end().is_none()
     }
 
-    fn enqueue(&self, queue: &mut Queue, batch: &Batch) -> bool {
+    fn enqueue(&self, queue: &mut Queue, batch: &Batch, held: bool) -> bool {
         let (bytes, messages) = (queue.bytes + batch.bytes().len(), queue.messages + batch.len());
         if bytes > self.seldom.most_bytes || messages > self.seldom.most_messages {
             if queue.busy {
@@ -176,8 +185,10 @@ impl<S: Sink + ?Sized> Outbox<S> {
             return false;
         }
         (queue.bytes, queue.messages) = (bytes, messages);
-        queue.put += 1;
-        queue.parts.push_back(Part { batch: batch.clone(), written: 0 });
+        match &mut queue.held {
+            Some(back) if held => back.batches.push(batch.clone()),
+            _ => queue.put(batch.clone()),
+        }
         true
     }
 
@@ -226,6 +237,7 @@ impl<S: Sink + ?Sized> Outbox<S> {
 
     fn finish(&self, queue: &mut Queue, end: End) {
         queue.parts.clear();
+        queue.held = None;
         (queue.bytes, queue.messages) = (0, 0);
         queue.end = Some(end);
         self.seldom.changed.notify_one();
@@ -246,6 +258,37 @@ impl<S: Sink + ?Sized> Outbox<S> {
             return true;
         }
         self.offer(&Batch::new(bytes.freeze(), ends.into(), events.into()))
+    }
+
+    /// From here on what the hub has to say is held back, for an end that must not hear it yet. It counts as written,
+    /// and within the bounds of what may wait. The wire's own bytes ([`Batch::raw`]) go out.
+    pub fn hold(&self) {
+        self.lock().held.get_or_insert_default();
+    }
+
+    /// Lets out what was held back, behind `first`, the wire's own word for it.
+    pub fn release(&self, first: &Batch) {
+        let mut queue = self.lock();
+        let Some(held) = queue.held.take().filter(|_| queue.end.is_none()) else { return };
+        queue.bytes += first.bytes().len();
+        queue.messages += first.len();
+        queue.put(first.clone());
+        held.batches.into_iter().for_each(|batch| queue.put(batch));
+        drop(queue);
+        self.flush();
+        self.seldom.changed.notify_one();
+    }
+
+    /// Whether what comes is held back.
+    pub(super) fn is_holding(&self) -> bool {
+        self.lock().held.is_some()
+    }
+
+    /// Whether half of what may wait here is held back already.
+    pub(super) fn holds_much(&self) -> bool {
+        let Seldom { most_bytes, most_messages, .. } = *self.seldom;
+        let queue = self.lock();
+        queue.held.is_some() && (queue.bytes > most_bytes / 2 || queue.messages > most_messages / 2)
     }
 
     /// Says goodbye behind what waits; nothing goes out after it.
@@ -416,6 +459,13 @@ impl<S: Sink + ?Sized> Outbox<S> {
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn put(&mut self, batch: Batch) {
+        self.put += 1;
+        self.parts.push_back(Part { batch, written: 0 });
     }
 }
 
@@ -599,6 +649,53 @@ mod tests {
         // The newest stays however long it is, and what has no form is missed by nobody.
         outbox.tell(&[Event::System("x".repeat(2000).into()), Event::Sessions(Arc::default())]);
         assert_eq!((outbox.queued().1, outbox.skipped()), (1, 0));
+    }
+
+    #[test]
+    fn what_is_held_back_comes_behind_the_word_that_lets_it_out() {
+        let (pipe, outbox) = outbox(1000);
+        let said = |text: &str| frame(&format!("{{\"from\":\"system\",\"body\":\"{text}\"}}"));
+        outbox.hold();
+        assert!(outbox.tell(&[Event::System("a".into())]) && outbox.tell(&[Event::System("b".into())]));
+        let mark = outbox.mark();
+        assert!(outbox.passed(mark), "for whoever said it it is written");
+        assert!(outbox.offer(&raw("0")));
+        assert_eq!(taken(&pipe), frame("0"));
+        assert_eq!(outbox.queued(), (said("a").len() * 2, 2));
+        assert!(outbox.is_holding());
+        // The last byte of the word finds no room yet.
+        pipe.room.store(2, Ordering::SeqCst);
+        outbox.release(&raw("1"));
+        assert!(outbox.tell(&[Event::System("c".into())]));
+        assert_eq!(taken(&pipe), [frame("0"), frame("1")[..2].to_vec()].concat());
+        pipe.room.store(1000, Ordering::SeqCst);
+        assert_eq!(outbox.flush(), Flushed::Empty);
+        assert_eq!(taken(&pipe), [frame("0"), frame("1"), said("a"), said("b"), said("c")].concat());
+        assert_eq!((outbox.queued(), outbox.is_holding()), ((0, 0), false));
+        outbox.release(&raw("1"));
+        assert_eq!(outbox.queued(), (0, 0), "nothing is let out twice");
+    }
+
+    #[test]
+    fn what_is_held_back_is_bounded_and_goes_with_the_end() {
+        let (pipe, full) = outbox(1000);
+        full.hold();
+        let mut held = 0;
+        while full.tell(&[Event::System("a".into())]) {
+            held += 1;
+            assert!(held < 20);
+        }
+        assert_eq!((held, full.end()), (10, Some(End::Cut)));
+        assert_eq!(full.flush(), Flushed::Empty);
+        assert_eq!(taken(&pipe), too_slow());
+
+        let (pipe, closed) = outbox(1000);
+        closed.hold();
+        closed.tell(&[Event::System("a".into())]);
+        closed.close(Closing::Exit);
+        closed.release(&raw("1"));
+        assert_eq!(closed.flush(), Flushed::Empty);
+        assert_eq!(taken(&pipe), [0x88, 2, 0x03, 0xe8]);
     }
 
     #[test]

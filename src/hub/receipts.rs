@@ -173,24 +173,34 @@ impl DirectReceipts {
         sessions: impl Iterator<Item = (&'a mut Progress, &'a Outbox)>,
         now: Instant,
     ) -> Vec<(UserId, Event)> {
-        let (mut sent, mut received, mut confirming) = (0, 0, false);
+        let (mut sent, mut received, mut confirming, mut held) = (0, 0, false, false);
         for (progress, outbox) in sessions {
             progress.look(outbox);
+            held |= outbox.is_holding();
             (sent, received) = (sent.max(progress.sent), received.max(progress.received));
             confirming |= outbox.encoding().is_confirming();
         }
         let mut events = Vec::new();
         self.followed.retain_mut(|direct| {
-            let told = match direct.sent {
+            let told = match &mut direct.sent {
                 _ if direct.seq <= received => direct.told(Delivery::Delivered, direct.timed_out.then_some(LATE)),
                 None if direct.seq <= sent => direct.told(Delivery::Sent, None),
                 None => return true,
-                Some((at, _)) if now < at + FOLLOWED => return true,
+                // Nobody can confirm what they were not shown: the time runs from then on.
+                Some((at, _)) if held => {
+                    *at = now;
+                    return true;
+                }
+                Some((at, _)) if now < *at + FOLLOWED => return true,
                 Some(_) => {
                     events.extend(direct.time_out());
                     return false;
                 }
             };
+            if direct.sent.is_none() && direct.seq <= received {
+                // Both since it was last looked.
+                events.push((direct.author, direct.told(Delivery::Sent, None)));
+            }
             events.push((direct.author, told));
             direct.sent.get_or_insert((now, confirming));
             direct.seq > received

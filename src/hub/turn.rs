@@ -482,7 +482,9 @@ impl Turns {
                 return self.told.push((reply, event));
             }
         }
-        if self.members.is_empty() && self.state.head().seq >= most {
+        // Whoever sits at a prompt is as good as away, and so is what may wait bounded.
+        let held = to.is_some() && self.members.iter().all(|member| member.outbox.holds_much());
+        if held && (!self.members.is_empty() || self.state.head().seq >= most) {
             if let Some(id) = &id {
                 self.keeper.release(user, id);
             }

@@ -156,8 +156,13 @@ impl Config {
 
     /// The names that the server goes by: those it was given, and where it listens, unless that is everywhere.
     pub(super) fn names(&self) -> Vec<String> {
-        let everywhere = self.host.as_str().parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
-        let here = (!everywhere).then(|| self.host.as_str().to_owned());
+        self.names_at(&self.host)
+    }
+
+    /// The same of a wire that listens elsewhere.
+    pub(super) fn names_at(&self, host: &Host) -> Vec<String> {
+        let everywhere = host.as_str().parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+        let here = (!everywhere).then(|| host.as_str().to_owned());
         self.hosts.iter().cloned().chain(here).collect()
     }
 

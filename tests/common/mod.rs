@@ -9,6 +9,7 @@
     reason = "each test takes its part"
 )]
 
+pub mod bad_frames;
 #[cfg(feature = "net")]
 pub mod console;
 #[cfg(all(feature = "server", feature = "terminal"))]
@@ -18,6 +19,7 @@ pub mod fake_http;
 pub mod fake_websocket;
 pub mod page;
 pub mod pair;
+pub mod pair_chat;
 #[cfg(all(feature = "sqlite", feature = "terminal", unix))]
 pub mod programs;
 pub mod raw;

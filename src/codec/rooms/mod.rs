@@ -10,6 +10,7 @@ mod rich;
 pub use decode::{Refused, decode, encode_command};
 pub use hear::{Heard, HeardPlain, hear_plain, hear_rich};
 pub use plain::{Plain, confirmed};
+pub(super) use plain::{close, confirm};
 pub use rich::Rich;
 
 /// The subprotocol by which a client asks for rich mode.

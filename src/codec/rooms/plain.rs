@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 use super::frame::{self, push_json};
 use super::{SYSTEM, closing};
 use crate::codec::Encode;
-use crate::message::Event;
+use crate::message::{Closing, Event};
 
 /// Writes plain frames. What needs an id or a position has no form here: a plain
 /// client's own echo is its acceptance. That it took a direct message is found out by a ping (RFC 6455, section 5.5.3).
@@ -24,11 +24,8 @@ impl Encode for Plain {
             Event::Renamed { old, new, .. } => system(out, format_args!("{old} is now {new}")),
             Event::System(text) => said(out, SYSTEM, text),
             Event::Refused { why, .. } => system(out, format_args!("{why}")),
-            Event::Closing(why) => {
-                let (code, reason) = closing(*why);
-                frame::close(out, code, reason);
-            }
-            Event::Confirm { seq, .. } => frame::ping(out, confirmation(*seq).as_bytes()),
+            Event::Closing(why) => close(out, *why),
+            Event::Confirm { seq, .. } => confirm(out, *seq),
             Event::Accepted { .. }
             | Event::Registered { .. }
             | Event::Typing { .. }
@@ -41,6 +38,17 @@ impl Encode for Plain {
         }
         true
     }
+}
+
+/// Asks by a ping whether a direct message was taken (RFC 6455, section 5.5.3).
+pub(in crate::codec) fn confirm(out: &mut BytesMut, seq: u64) {
+    frame::ping(out, confirmation(seq).as_bytes());
+}
+
+/// Says goodbye.
+pub(in crate::codec) fn close(out: &mut BytesMut, why: Closing) {
+    let (code, reason) = closing(why);
+    frame::close(out, code, reason);
 }
 
 /// The payload of the ping behind a direct message, which comes back in the pong.
