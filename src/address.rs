@@ -318,6 +318,8 @@ pub struct Features(BTreeSet<Arc<str>>);
 impl Features {
     /// Messages with an `id` are acknowledged: the second version of the wire.
     pub const ACK: &'static str = "ack";
+    /// Who listens there is no user but a room: what is said to it is heard by all who are in it.
+    pub const ROOM: &'static str = "room";
 
     /// No features: a peer of the first version.
     #[must_use]
@@ -329,6 +331,12 @@ impl Features {
     #[must_use]
     pub fn ours() -> Self {
         Self(BTreeSet::from([Self::ACK.into()]))
+    }
+
+    /// The features of a room that this crate's transports listen for.
+    #[must_use]
+    pub fn of_room() -> Self {
+        Self(BTreeSet::from([Self::ACK.into(), Self::ROOM.into()]))
     }
 
     /// Collects feature names.

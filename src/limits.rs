@@ -77,7 +77,8 @@ pub struct Limits {
     /// Sessions of one user. 64. One more ends the one without a connection that would end first; without such, it is
     /// refused.
     pub sessions_per_user: usize,
-    /// Direct messages that wait for a user who is away. 1,024, as for one who does not read. One more is refused.
+    /// Direct messages that wait for a user who is away. 1,024, as for one who does not read; a quarter of them of one
+    /// author, so that no stranger takes all the room. One more is refused.
     pub offline_messages: u64,
     /// Rooms in a hub. 10,000. One more is refused.
     pub rooms: usize,

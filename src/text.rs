@@ -39,6 +39,22 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// How many letters must be added, dropped or changed to get from one word to the other (Levenshtein).
+#[cfg(any(feature = "server", feature = "terminal"))]
+pub(crate) fn distance(one: &str, two: &str) -> usize {
+    let two: Vec<char> = two.chars().collect();
+    let mut row: Vec<usize> = (0..=two.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in two.iter().enumerate() {
+            let changed = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[two.len()]
+}
+
 /// Displays untrusted text so that it stays text: the one way it may reach a terminal or a log.
 ///
 /// Line breaks and tabs show as one space. Control characters (C0, C1, DEL, and so every escape sequence), bidi

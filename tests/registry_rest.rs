@@ -22,6 +22,17 @@ fn bearer(secret: &str) -> (&'static str, String) {
 }
 
 #[tokio::test]
+async fn a_registry_of_its_own_goes_by_any_name() {
+    let server = Server::start().await;
+    for host in ["registry", "chat.example:8088", "192.0.2.1", "[2001:db8::1]:80"] {
+        let mut client = server.connect().await;
+        client.send(format!("GET /v1/users HTTP/1.1\r\nhost: {host}\r\n\r\n").as_bytes()).await;
+        assert_eq!(client.answer().await.unwrap().status, 200, "{host}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_user_is_registered_found_changed_and_removed() {
     let server = Server::start().await;
     assert_eq!(server.users().await, json!({}));

@@ -183,3 +183,18 @@ async fn one_that_never_reads_is_cut_and_slows_nobody() {
     assert!(matches!(idler.closed().await, Some(1008) | None));
     assert_eq!(server.try_name("idler").await, 201);
 }
+
+#[tokio::test]
+async fn a_flood_of_pings_ends_and_a_flood_of_pongs_is_passed_over() {
+    let mut limits = Limits::default();
+    (limits.commands_per_second, limits.commands_burst) = (1, 4);
+    let server = Server::with(&limits).await;
+    let mut eve = server.join("eve").await;
+    // Others can make it answer many pings, by direct messages.
+    eve.stream.write_all(&frame(FIN | PONG, b"x").repeat(5000)).await.unwrap();
+    eve.command("listrooms", json!({})).await;
+    assert_eq!(eve.system().await, "global");
+    // It may be cut before it has sent them all.
+    let _ = eve.stream.write_all(&frame(FIN | PING, b"").repeat(5000)).await;
+    assert_eq!(eve.closed().await, Some(1008));
+}

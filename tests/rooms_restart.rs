@@ -290,7 +290,8 @@ async fn sign_up(port: u16, mut name: String) -> Option<(String, String)> {
 }
 
 fn start(dir: &Path) -> Durable {
-    Durable::start(dir, &["limits.commands_per_second=0"])
+    // More waits from one author than is read at once.
+    Durable::start(dir, &["limits.commands_per_second=0", "limits.offline_messages=4096"])
 }
 
 /// By a signal, as a service manager does.

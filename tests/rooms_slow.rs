@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::pair::Pair;
 use common::raw::LONG;
 use common::raw_websocket::upgrade;
@@ -149,11 +151,14 @@ async fn whoever_never_reads_again_is_reset() {
         let mut pair = stage.pair().await;
         let mut idler = stage.join("idler").await;
         until_cut(&stage, &mut pair, "idler").await;
+        let cut = Instant::now();
         pair.speak().await;
         assert_eq!(stage.hub.gauges().sessions, 2);
         // Nothing is read: what comes is the reset.
         let reset = tokio::time::timeout(LONG, idler.stream.ready(Interest::ERROR)).await;
         assert!(reset.expect("a reset comes").unwrap().is_error(), "{host:?}");
+        // It has 5 s, of which some may have passed before the others heard of it.
+        assert!(cut.elapsed() > Duration::from_secs(2), "{host:?}: {:?}", cut.elapsed());
         let mut bytes = Vec::new();
         let end = idler.stream.read_to_end(&mut bytes).await;
         assert_eq!(end.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset), "{host:?}");

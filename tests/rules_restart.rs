@@ -21,7 +21,7 @@ async fn a_restart_finds_what_was_kept_and_nothing_that_was_removed() {
         maker: Some(ann),
         closed: true,
         bans: vec![Ban { user: bob, name: "bób".into(), address, until }],
-        mutes: vec![Mute { user: eve, name: "eve \"✓\"".into(), until: None }],
+        mutes: vec![Mute { user: eve, name: "eve \"✓\"".into(), address: None, until: None }],
     };
     let keeps = UserRules { blocked: vec![(eve, "eve".into())], delivered: u64::MAX };
     store.keep_room(&room("a"), &rules).await.unwrap();

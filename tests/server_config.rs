@@ -48,11 +48,20 @@ fn help_and_version_exit_0_and_mistakes_exit_2() {
         (&["--allow-host", "http://x"], "--allow-host: server.hosts = "),
         (&["--pair-port", "on"], "--pair-port: pair.port = \"on\": a port from 0 to 65535, usual or off is wanted"),
         (&["--legacy-room", "a b"], "--legacy-room: legacy.room = \"a b\": the name of a room is wanted"),
+        (
+            &["--room-peer", "lobby@http:1"],
+            "a list of rooms for peers like lobby=lobby@http:8090, with http, websocket",
+        ),
         (&["--set", "limits.grace"], "KEY=VALUE is wanted"),
-        (&["--set", "limits.commands=1"], "--set: unknown key \"limits.commands\"; known are limits.message, "),
+        (
+            &["--set", "limits.commands=1"],
+            "--set: unknown key \"limits.commands\"; did you mean one of limits.commands_per_second, limits.commands_burst?",
+        ),
+        (&["--set", "limits.comands_per_second=0"], "did you mean limits.commands_per_second?"),
+        (&["--set", "limits.frame=100"], "limits.message = 16384 and limits.frame = 100 contradict each other"),
         (
             &["--set", "commands_per_second=1"],
-            "unknown key \"commands_per_second\"; known is limits.commands_per_second",
+            "unknown key \"commands_per_second\"; did you mean limits.commands_per_second?",
         ),
         (&["--set", "limits.message=0"], "--set: limits.message = \"0\": a number from 1 to "),
         (&["--config", "nowhere.toml"], "cannot read nowhere.toml: "),
@@ -123,6 +132,8 @@ fn wires_are_open_at_their_usual_ports_unless_something_else_is_said() {
     assert_eq!(shown(&home, &["--minechat-write-port", "0"], "minechat.write_port"), "0");
     assert_eq!(shown(&home, &["--console-print-messages"], "console.print_messages"), "true");
     assert_eq!(shown(&home, &["--minechat-heartbeat", "1.5"], "minechat.heartbeat"), "1.5");
+    let rooms = ["--room-peer", "a=b@http:1", "--room-peer=c=d@UDP:0"];
+    assert_eq!(shown(&home, &rooms, "room_peers"), r#"["a=b@http:1", "c=d@udp:0"]"#);
     assert_eq!(shown(&home, &["--legacy-host", "::1", "--legacy-room", "lobby"], "legacy.room"), "\"lobby\"");
 }
 
@@ -139,6 +150,7 @@ fn what_print_config_shows_is_taken_back_whole() {
             "console.print_messages" => "true",
             "durability" => "os",
             "server.host" | "legacy.host" => "::1",
+            "room_peers" => "a=b@http:1,c=d@udp:0",
             _ => "77",
         };
         arguments.extend(["--set".to_owned(), format!("{key}={value}")]);

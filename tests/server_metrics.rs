@@ -236,7 +236,7 @@ async fn foreign_hosts_and_pages_are_refused() {
             format!("{method} {path}{nickname} HTTP/1.1\r\n{headers}connection: close\r\ncontent-length: 0\r\n\r\n");
         status(&exchange(server.port, head).await)
     };
-    for path in ["/healthz", "/readyz", "/metrics", "/auth", "/ws", "/nowhere"] {
+    for path in ["/healthz", "/readyz", "/metrics", "/auth", "/ws", "/nowhere", "/v1/users", "/v1/health"] {
         for headers in [
             "host: evil.example\r\n",
             "host: localhost.evil.example\r\n",
@@ -262,6 +262,12 @@ async fn foreign_hosts_and_pages_are_refused() {
         ["host: chat.example\r\n", "host: CHAT.example:443\r\n", "host: 127.0.0.1\r\n", "host: [::1]:7000\r\n"]
     {
         assert_eq!(ask("/healthz", headers).await, 200, "{headers}");
+    }
+    // The registry's programs on other machines may have no more than an address; nobody's name resolves to us then.
+    for headers in
+        ["host: localhost\r\n", "host: chat.example\r\n", "host: 192.0.2.1:7000\r\n", "host: [2001:db8::1]\r\n"]
+    {
+        assert_eq!(ask("/v1/users", headers).await, 200, "{headers}");
     }
     let own = format!("host: localhost:{0}\r\norigin: http://localhost:{0}\r\n", server.port);
     assert_eq!(ask("/metrics", &own).await, 200);

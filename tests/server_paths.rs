@@ -62,7 +62,8 @@ async fn a_second_server_on_the_same_data_refuses() {
     let data = home.path().join("data");
     let first = Durable::start(&data, &[]);
     let second = || Ended::of(Durable::command(Command::new(PROGRAM), &data, &[]).output().unwrap());
-    second().failed(1, &[data.to_str().unwrap(), "in use by another process"]);
+    second()
+        .failed(1, &[data.to_str().unwrap(), "in use by another process; stop that one, or name another directory"]);
     // The first does not mind.
     let mut ann = first.join("ann").await;
     ann.say("still here").await;
@@ -101,11 +102,12 @@ async fn what_keeps_it_from_running_is_told() {
     // Not one of this machine's addresses (RFC 5737).
     home.run(&["--memory", "--port", "0", "--host", "192.0.2.1"]).failed(1, &["cannot listen on 192.0.2.1:0: "]);
     let file = home.write("file", "x");
-    home.run(&["--port", "0", "--data", &file]).failed(1, &[&file]);
+    home.run(&["--port", "0", "--data", &file]).failed(1, &[&file, "; name a directory, not a file"]);
     for name in ["history.db", "accounts.db", "rules.db", "registry.db"] {
         let path = home.write(&format!("damaged {name}/{name}"), [7; 5000]);
         let dir = path.strip_suffix(&format!("/{name}")).unwrap();
-        home.run(&["--port", "0", "--data", dir]).failed(1, &[dir, "damaged"]);
+        home.run(&["--port", "0", "--data", dir])
+            .failed(1, &[dir, "damaged", "; restore the directory from a copy, or move it away"]);
         assert_eq!(std::fs::read(&path).unwrap(), [7; 5000], "it is left as it was");
     }
 }

@@ -27,6 +27,7 @@ fn configure(options: &ServerOptions) -> Result<Config, Exit> {
         };
         taken.map_err(Exit::usage)?;
     }
+    config.check().map_err(Exit::usage)?;
     if options.print_config {
         return Err(Exit::Asked(config.to_toml()));
     }

@@ -20,8 +20,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 
+#[cfg(feature = "server")]
+use super::request::is_address;
 use super::request::{Offer, SignIn, bearer_token, check_host, check_origin};
 use super::rooms;
+use super::tries::Tries;
 use super::websocket::Way;
 use crate::hub::{Hub, SignInError};
 use crate::limits::Limits;
@@ -35,9 +38,12 @@ use crate::text::SafeText;
 
 /// The room server's HTTP over a hub: mount it in any hyper server that serves upgrades, or let
 /// [`RoomServer`](super::RoomServer) serve it.
+///
+/// Mounted, it does not know where anybody comes from: what is bounded by address elsewhere is the host's to bound.
 #[must_use]
 pub fn service(hub: Hub) -> RoomService {
-    RoomService { hub, names: Arc::default(), tasks: TaskTracker::new(), ended: CancellationToken::new() }
+    let tries = Arc::new(Tries::new(hub.limits()));
+    RoomService { hub, names: Arc::default(), tries, tasks: TaskTracker::new(), ended: CancellationToken::new() }
 }
 
 /// Answers requests to a room server. Cloning is cheap and shares the hub.
@@ -48,6 +54,7 @@ pub fn service(hub: Hub) -> RoomService {
 pub struct RoomService {
     pub(super) hub: Hub,
     names: Arc<Names>,
+    tries: Arc<Tries>,
     /// Connections that left HTTP.
     tasks: TaskTracker,
     /// Fires when they have had their time to close.
@@ -107,7 +114,7 @@ impl RoomService {
         let origin = check_origin(&head.headers, &self.names.origins)?;
         match (head.uri.path(), &head.method) {
             ("/auth", &Method::POST) => {
-                let mut answer = self.sign_in(&head, body).await.unwrap_or_else(Answer::from);
+                let mut answer = self.sign_in(&head, body, from).await.unwrap_or_else(Answer::from);
                 allow(&mut answer, origin);
                 Ok(answer)
             }
@@ -124,7 +131,7 @@ impl RoomService {
         }
     }
 
-    async fn sign_in(&self, head: &Parts, body: Incoming) -> Result<Answer, Problem> {
+    async fn sign_in(&self, head: &Parts, body: Incoming, from: Option<SocketAddr>) -> Result<Answer, Problem> {
         let body = read_body(body, self.limits()).await?;
         let forbidden = |detail: String| Problem::new(StatusCode::FORBIDDEN, detail);
         let SignIn { nickname, secret } = SignIn::read(head.uri.query(), &head.headers, &body)?;
@@ -134,11 +141,18 @@ impl RoomService {
         let name = name.ok_or_else(|| {
             forbidden("a nickname is a letter or '_', then 1 to 63 letters, digits, '_' and '-'; 'system', 'server', 'talk' and 'healthCheck' are reserved".into())
         })?;
-        let issued = match secret {
+        let password = secret.map(|secret| Password::new(&secret)).transpose();
+        let password = password.map_err(|e| Problem::bad(e.to_string()))?;
+        self.tries.sign_in(from)?;
+        let issued = match password {
             None => self.hub.sign_up(&name).await.map_err(SignInError::Refused),
-            Some(secret) => {
-                let password = Password::new(&secret).map_err(|e| Problem::bad(e.to_string()))?;
-                self.hub.sign_in(&name, &password).await
+            Some(password) => {
+                let attempt = self.tries.secret(&name, from)?;
+                let issued = self.hub.sign_in(&name, &password).await;
+                if !matches!(issued, Err(SignInError::WrongPassword)) {
+                    attempt.forgive(issued.is_ok());
+                }
+                issued
             }
         };
         let token = issued.map_err(|error| match &error {
@@ -231,6 +245,17 @@ fn unavailable() -> Problem {
 pub(crate) fn check_own(head: &Parts, limits: &Limits, hosts: &[String]) -> Result<(), Problem> {
     check_head(head, limits)?;
     check_host(&head.headers, hosts)?;
+    check_origin(&head.headers, &[]).map(drop)
+}
+
+/// What a room server asks of heads for the registry beside it: the same, but that an address does for a `Host`. Programs
+/// on other machines have nothing else, and no stranger's name resolves to us then.
+#[cfg(feature = "server")]
+pub(crate) fn check_registry(head: &Parts, limits: &Limits, hosts: &[String]) -> Result<(), Problem> {
+    check_head(head, limits)?;
+    if !is_address(&head.headers) {
+        check_host(&head.headers, hosts)?;
+    }
     check_origin(&head.headers, &[]).map(drop)
 }
 

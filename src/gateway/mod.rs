@@ -8,11 +8,13 @@ mod context;
 mod frames;
 pub mod http;
 mod pair;
+pub mod peer;
 mod pump;
 mod request;
 mod rooms;
 #[allow(dead_code, reason = "wires take what they need")]
 mod tcp;
+mod tries;
 #[allow(dead_code, reason = "wires take what they need")]
 mod unsigned;
 mod upgrades;

@@ -15,12 +15,7 @@ use crate::secret::Secret;
 /// Whether the one `Host` is this machine or a configured name: a stranger's name that resolves to us would let a
 /// stranger's page talk to us.
 pub(super) fn check_host(headers: &HeaderMap, allowed: &[String]) -> Result<(), Problem> {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let (host, name) = host_of(headers);
     let is = |known: &str| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(host);
     let loopback = is("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
     if loopback || allowed.iter().any(|allowed| is(allowed)) {
@@ -30,6 +25,22 @@ pub(super) fn check_host(headers: &HeaderMap, allowed: &[String]) -> Result<(), 
         StatusCode::FORBIDDEN,
         "this server does not go by that Host; whoever runs it can name more (talk-server: --allow-host)",
     ))
+}
+
+/// Whether the one `Host` is an address and no name.
+#[cfg(feature = "server")]
+pub(super) fn is_address(headers: &HeaderMap) -> bool {
+    host_of(headers).1.parse::<IpAddr>().is_ok()
+}
+
+/// The one `Host`, and the name in it without the port.
+fn host_of(headers: &HeaderMap) -> (&str, &str) {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    (host, name.trim_start_matches('[').trim_end_matches(']'))
 }
 
 /// The origin of the page that a browser asks for, if it is one that may: ours, or a configured one.

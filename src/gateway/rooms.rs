@@ -115,7 +115,8 @@ impl Asked {
 /// Does what a session's frame asks for, but for what may have to wait.
 fn serve_frame(seat: &mut Seat, frame: Frame, mode: Mode, limits: &Limits, pulse: &mut Pulse) -> Option<Asked> {
     if !frame.is_text() && !pulse.allows_control() {
-        return Some(Asked::End(Closing::TooFast, Refusal::TooFast));
+        // Who is told much answers much, whoever tells it: the next answer says as much.
+        return (!frame.is_pong()).then_some(Asked::End(Closing::TooFast, Refusal::TooFast));
     }
     match frame {
         Frame::Text(text) => {

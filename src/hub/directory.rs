@@ -14,7 +14,7 @@ use super::inbox::{Inbox, Input, Join, Joined, Resume, SessionId};
 use super::outbox::Outbox;
 use super::receipts::DirectReceipts;
 use crate::limits::Limits;
-use crate::message::{Event, Refusal, RoomKey, Timestamp, UserId};
+use crate::message::{Refusal, RoomKey, Timestamp, UserId};
 use crate::name::{Nickname, RoomName};
 use crate::store::{self, RoomRules, User, UserRules};
 
@@ -262,7 +262,10 @@ impl Directory {
 
     /// Whether a user may not speak in a room.
     pub(super) fn is_muted(&self, user: UserId, room: &RoomName, now: Timestamp) -> bool {
-        self.room_rules(room).is_some_and(|rules| rules.muted(user, now))
+        let Some(rules) = self.room_rules(room).filter(|rules| rules.maker != Some(user)) else { return false };
+        let present = self.users.get(&user).filter(|present| !present.account);
+        let mut from = present.into_iter().flat_map(|present| &present.sessions).filter_map(|place| place.from);
+        rules.muted(user, None, now) || from.any(|from| rules.muted(user, Some(from), now))
     }
 
     /// The rooms that somebody is in, sorted, one to a line.
@@ -526,21 +529,21 @@ impl Directory {
         room.ended = None;
         let forget = match key {
             RoomKey::Room(_) => empty && !room.pinned,
-            RoomKey::Direct(_) => lock(&room.directs).is_empty(),
+            RoomKey::Direct(_) => lock(&room.directs).is_idle(),
         };
         if forget {
             self.vanish(key);
         }
     }
 
-    /// Forgets the direct messages to a user who is gone; tells who is to hear of it, and what fires when the last of
-    /// them is kept.
-    pub(super) fn forget(&mut self, user: UserId) -> (Vec<(UserId, Event)>, Option<CancellationToken>) {
-        let Some(room) = self.rooms.remove(&RoomKey::Direct(user)) else { return (Vec::new(), None) };
+    /// Forgets the direct messages to a user who is gone; tells whose they are, and what fires when the last of them is
+    /// kept.
+    pub(super) fn forget(&mut self, user: UserId) -> Option<(Arc<Mutex<DirectReceipts>>, Option<CancellationToken>)> {
+        let room = self.rooms.remove(&RoomKey::Direct(user))?;
         if let Some(inbox) = room.inbox {
             inbox.close();
         }
-        (lock(&room.directs).fail(), room.ended)
+        Some((room.directs, room.ended))
     }
 
     /// Lets every room at work know that something was cut from the history.

@@ -121,7 +121,7 @@ impl Hub {
         let (sink, _) = Heard::channel(1);
         let reply = Arc::new(Outbox::new(sink, &self.inner.limits));
         let (user, name) = (UserId::from_bytes([0; 16]), Some(Nickname::server()));
-        let said = Said { user, session: None, name, to: None, most: u64::MAX, body, id: None, reply, echo: false };
+        let said = Said { user, session: None, name, to: None, away: None, body, id: None, reply, echo: false };
         inbox.post(Input::Post(said)).await.map_err(|_| nobody())
     }
 

@@ -129,14 +129,25 @@ pub(super) struct Said {
     pub(super) name: Option<Nickname>,
     /// Whom a direct message is for.
     pub(super) to: Option<Arc<str>>,
-    /// Where the messages end that may wait for somebody who is away.
-    pub(super) most: u64,
+    /// How many direct messages may wait for somebody who is away.
+    pub(super) away: Option<Away>,
     pub(super) body: Arc<str>,
     pub(super) id: Option<MessageId>,
     /// Who hears what became of it.
     pub(super) reply: Arc<Outbox>,
     /// Whether the speaker hears it too although no member.
     pub(super) echo: bool,
+}
+
+/// What may wait for somebody who is away.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Away {
+    /// Everything up to there was delivered.
+    pub(super) delivered: u64,
+    /// Messages that may wait behind it.
+    pub(super) most: u64,
+    /// Those of one author.
+    pub(super) each: u64,
 }
 
 /// The bounded way into a room.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::message::{MessageId, Position, Record, RoomKey, Timestamp, UserId};
-use crate::store::{HistoryStore, StoreError};
+use crate::store::{HistoryStore, Page, StoreError};
 
 /// Ids on their way into the history, in any room.
 pub(super) type Flying = Mutex<HashMap<(UserId, MessageId), RoomKey>>;
@@ -90,7 +90,15 @@ impl Keeper {
         self.history.head(&self.room).await
     }
 
+    /// What comes next behind a message.
+    pub(super) async fn behind(&self, seq: u64) -> Result<Vec<Record>, StoreError> {
+        self.history.page(&self.room, &Page { after: Some(seq), before: None, limit: COUNTED_AT_ONCE }).await
+    }
+
     fn flying(&self) -> MutexGuard<'_, HashMap<(UserId, MessageId), RoomKey>> {
         self.flying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Records that are read at once to be counted.
+const COUNTED_AT_ONCE: usize = 64;

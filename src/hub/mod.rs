@@ -40,6 +40,7 @@ mod directory;
 mod house;
 mod inbox;
 mod keep;
+mod lane;
 mod listener;
 mod moderate;
 mod outbox;
@@ -270,7 +271,7 @@ impl Builder {
         Ok(hub)
     }
 
-    fn empty(self) -> Hub {
+    pub(crate) fn empty(self) -> Hub {
         let limits = self.limits;
         let inner = Inner {
             accounts: self.accounts.unwrap_or_else(|| Arc::new(MemoryAccounts::new(&limits))),
@@ -637,6 +638,10 @@ impl Inner {
     /// Keeps what a user keeps, as it is now; `last` is what it was when the last session ended.
     async fn keep_user(&self, user: UserId, last: Option<UserRules>) -> Result<(), StoreError> {
         let _turn = self.keeping(&user).await;
+        if self.accounts.by_id(user, self.now()).await?.is_none() {
+            // What ended guests keep is forgotten, and would stay for good behind that.
+            return Ok(());
+        }
         let delivered = last.as_ref().map_or(0, |last| last.delivered);
         let rules = {
             let mut directory = self.lock();
@@ -730,20 +735,31 @@ impl Inner {
                 return Ok(());
             }
             for user in &ended {
-                let (failed, ended) = self.lock().forget(*user);
-                self.tell(&failed);
-                if let Some(ended) = ended {
-                    ended.cancelled().await;
-                }
-                if self.history.head(&RoomKey::Direct(*user)).await?.seq > 0 {
-                    self.history.forget_direct(*user).await?;
-                }
+                self.forget_direct(*user).await?;
+                // What is being kept for them is kept before it is forgotten; later nothing is.
+                drop(self.keeping(user).await);
             }
             self.rules.forget_users(&ended).await?;
             if self.accounts.forget(&ended, self.now()).await? == 0 {
                 return Ok(());
             }
         }
+    }
+
+    /// Forgets what was said to a user who is gone, and tells who said it.
+    async fn forget_direct(&self, user: UserId) -> Result<(), StoreError> {
+        let forgotten = self.lock().forget(user);
+        if let Some((directs, ended)) = forgotten {
+            if let Some(ended) = ended {
+                ended.cancelled().await;
+            }
+            let failed = directs.lock().unwrap_or_else(PoisonError::into_inner).fail();
+            self.tell(&failed);
+        }
+        if self.history.head(&RoomKey::Direct(user)).await?.seq > 0 {
+            self.history.forget_direct(user).await?;
+        }
+        Ok(())
     }
 }
 

@@ -235,9 +235,9 @@ fn apply(
             rules.bans.retain(|ban| ban.user != user);
             rules.bans.push(Ban { user, name, address, until });
         }
-        (Moderation::Mute, Some(Sentence { user, name, until, .. })) => {
+        (Moderation::Mute, Some(Sentence { user, name, address, until })) => {
             rules.mutes.retain(|mute| mute.user != user);
-            rules.mutes.push(Mute { user, name, until });
+            rules.mutes.push(Mute { user, name, address, until });
         }
         (Moderation::Unban, _) => rules.bans.retain(|ban| !meant(ban.user, &ban.name)),
         (Moderation::Unmute, _) => rules.mutes.retain(|mute| !meant(mute.user, &mute.name)),

@@ -50,6 +50,8 @@ struct Queue {
     end: Option<End>,
     /// The cut waits for whoever is busy to tell how far they came.
     cut: bool,
+    /// The oldest go when there is no room: kept here, where it costs a turn nothing to look.
+    skips: bool,
     /// Events that were pushed out, and not told yet.
     skipped: usize,
 }
@@ -98,7 +100,8 @@ impl<S: Sink> Outbox<S> {
             changed: Notify::new(),
             emptied: Notify::new(),
         };
-        Self { queue: Mutex::default(), seldom: Box::new(seldom), sink }
+        let queue = Queue { skips: sink.skips(), ..Queue::default() };
+        Self { queue: Mutex::new(queue), seldom: Box::new(seldom), sink }
     }
 }
 
@@ -119,7 +122,7 @@ impl<S: Sink + ?Sized> Outbox<S> {
             if queue.end.is_some() {
                 return false;
             }
-            if self.sink.skips() {
+            if queue.skips {
                 self.enqueue_skipping(&mut queue, batch);
                 return true;
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
-use crate::message::{Delivery, Event, MessageId, Post, UserId};
+use crate::message::{Delivery, Event, MessageId, Post, Record, UserId};
 use crate::name::RoomName;
 
 /// How far one member is with a room's messages, by seq.
@@ -127,6 +127,48 @@ impl Receipts {
 #[derive(Debug, Default)]
 pub(super) struct DirectReceipts {
     followed: VecDeque<Direct>,
+    /// Whose messages wait, while the user is away.
+    pub(super) waiting: Waiting,
+}
+
+/// How many messages of each author wait for a user who is away.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// The messages behind the one and up to the other are counted.
+    delivered: u64,
+    last: u64,
+    authors: HashMap<UserId, u64>,
+}
+
+impl Waiting {
+    /// Nothing yet, behind what was delivered.
+    pub(super) fn behind(delivered: u64) -> Self {
+        Self { delivered, last: delivered, authors: HashMap::new() }
+    }
+
+    /// Counts what is the next of all.
+    pub(super) fn count(&mut self, author: UserId, seq: u64) {
+        self.last = seq;
+        *self.authors.entry(author).or_default() += 1;
+    }
+
+    /// Counts one more, if all before it are counted; before there are many, nobody counts.
+    pub(super) fn add(&mut self, record: &Record) {
+        if !self.authors.is_empty() && self.last == record.prev {
+            self.count(record.user, record.seq);
+        }
+    }
+
+    /// Notes that there is nothing else up to there.
+    pub(super) fn reach(&mut self, seq: u64) {
+        self.last = self.last.max(seq);
+    }
+
+    /// How many of an author's wait; `None` when not all up to `last` are counted.
+    pub(super) fn of(&self, author: UserId, delivered: u64, last: u64) -> Option<u64> {
+        let whole = (self.delivered, self.last) == (delivered, last);
+        whole.then(|| self.authors.get(&author).copied().unwrap_or_default())
+    }
 }
 
 #[derive(Debug)]
@@ -160,6 +202,11 @@ impl DirectReceipts {
 
     pub(super) fn is_empty(&self) -> bool {
         self.followed.is_empty()
+    }
+
+    /// Whether nothing is to be remembered while the room's task rests.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_empty() && self.waiting.authors.is_empty()
     }
 
     /// Whether to look again, because something was sent and may be confirmed, or was offered and may be sent.

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::connection::{Connection, soon};
 use super::counters::Cut;
 use super::directory::{Entry, Rooms};
-use super::inbox::{Inbox, Input, Joined, Resume, Said, SessionId};
+use super::inbox::{Away, Inbox, Input, Joined, Resume, Said, SessionId};
 use super::moderate::kept_not;
 use super::outbox::{End, Outbox};
 use super::pace::Pace;
@@ -18,7 +18,7 @@ use super::sink::{Batch, Encoding, Offered, Sink};
 use super::{Inner, Lifetime, refusal, route};
 use crate::message::{Closing, Command, Event, MessageId, Refusal, RoomKey, UserId};
 use crate::name::{Nickname, RoomName, is_reserved};
-use crate::store::{MAX_PAGE, Page};
+use crate::store::{MAX_PAGE, Page, RoomRules};
 
 /// A session's seat in the hub. Dropping it leaves every room within the next turn.
 pub struct Seat {
@@ -106,6 +106,10 @@ impl Seat {
             Command::Rename(new) => self.rename(&new).await,
             Command::Typing(room) => {
                 let (session, user) = (self.session, self.user());
+                // What nobody will hear need not be announced.
+                if self.is_muted(&room, &*self.inbox(Some(&room))?) {
+                    return Ok(());
+                }
                 self.put(Some(&room), Input::Typing { session, user }).await
             }
             Command::ListUsers(room) => {
@@ -254,12 +258,16 @@ impl Seat {
             }
         };
         let user = self.user();
-        if inbox.guarded.load(Ordering::Relaxed) && self.hub().lock().is_muted(user, &name, self.hub().now()) {
+        if self.is_muted(&name, &inbox) {
             return Err(Refusal::Muted(name.to_string()));
         }
         let (session, reply) = (Some(self.session), self.outbox.clone());
-        let said = Said { user, session, name: None, to: None, most: u64::MAX, body, id, reply, echo: false };
+        let said = Said { user, session, name: None, to: None, away: None, body, id, reply, echo: false };
         Ok((name, inbox, said))
+    }
+
+    fn is_muted(&self, room: &RoomName, inbox: &Inbox) -> bool {
+        inbox.guarded.load(Ordering::Relaxed) && self.hub().lock().is_muted(self.user(), room, self.hub().now())
     }
 
     async fn direct(&mut self, to: &str, body: Arc<str>, id: Option<MessageId>) -> Result<(), Refusal> {
@@ -284,13 +292,15 @@ impl Seat {
             return Err(Refusal::Blocked(to.to_owned()));
         }
         let key = RoomKey::Direct(whom);
-        let most = rules.delivered.saturating_add(hub.limits.offline_messages);
+        let most = hub.limits.offline_messages;
+        // No stranger takes all the room there is.
+        let away = Some(Away { delivered: rules.delivered, most, each: most.div_ceil(OFFLINE_AUTHORS) });
         // Without an id the echo is the only word of its acceptance.
         let echo = id.is_none() && whom != user;
         let name = Some(self.name().ok_or(Refusal::Over)?);
         let to = Some(Arc::from(to));
         let reply = self.outbox.clone();
-        let mut input = Input::Post(Said { user, session: None, name, to, most, body, id, reply, echo });
+        let mut input = Input::Post(Said { user, session: None, name, to, away, body, id, reply, echo });
         loop {
             let (inbox, start) = hub.lock().direct(whom).ok_or(Refusal::Over)?;
             if let Some(start) = start {
@@ -303,6 +313,16 @@ impl Seat {
             }
         }
         hub.lock().rest(&key);
+        // Whoever ended between the look and the word may be forgotten already: so is the word.
+        if matches!(hub.accounts.by_id(whom, hub.now()).await, Ok(None)) {
+            let gone = hub.clone();
+            let forget = async move {
+                if let Err(error) = gone.forget_direct(whom).await {
+                    tracing::warn!(user = %whom, %error, "what was said to somebody who is gone stays");
+                }
+            };
+            soon(&hub.tasks, forget);
+        }
         Ok(())
     }
 
@@ -330,11 +350,28 @@ impl Seat {
             // It is kept that it is open before anybody hears so, and follows.
             hub.change_rules(&room, |rules| rules.closed = false).await?;
         }
+        // It is kept before anybody hears of it, too, and nobody else makes it meanwhile.
+        let turn = if make { Some(hub.keeping(&room).await) } else { None };
+        let mut unmade = None;
+        if make {
+            hub.lock().check_entry(&entry, &hub.limits, hub.now())?;
+            if self.rooms().len() >= hub.limits.rooms_per_user {
+                return Err(Refusal::TooManyRooms(hub.limits.rooms_per_user));
+            }
+            unmade = Some(Unmade { hub: hub.clone(), room: Some(room.clone()) });
+            let rules = RoomRules { maker: Some(user), ..RoomRules::default() };
+            hub.rules.keep_room(&room, &rules).await.map_err(kept_not)?;
+        }
         let entering = hub.lock().enter(entry, &hub.limits, hub.now())?;
+        drop(turn);
+        if let Some(mut unmade) = unmade {
+            unmade.room = None;
+        }
         if let Some(start) = entering.start {
             hub.start(start);
         }
         if entering.changed
+            && !make
             && let Err(error) = hub.keep_room(&room).await
         {
             hub.lock().change_room(&room, |rules| rules.closed |= entering.reopened);
@@ -512,6 +549,25 @@ impl fmt::Debug for Seat {
     }
 }
 
+/// A room whose rules may be kept though nobody is in it yet: unless somebody is, they are forgotten.
+struct Unmade {
+    hub: Arc<Inner>,
+    room: Option<RoomName>,
+}
+
+impl Drop for Unmade {
+    fn drop(&mut self) {
+        let Some(room) = self.room.take() else { return };
+        let hub = self.hub.clone();
+        let forget = async move {
+            if let Err(error) = hub.keep_room(&room).await {
+                tracing::warn!(%room, %error, "the rules of a room that was not made stay for now");
+            }
+        };
+        soon(&self.hub.tasks, forget);
+    }
+}
+
 fn not_in(room: Option<&RoomName>) -> Refusal {
     room.map_or(Refusal::InNoRoom, |room| Refusal::NotInRoom(room.to_string()))
 }
@@ -591,3 +647,5 @@ const PAGE: usize = 100;
 /// Messages that a search finds when nobody says how many, and at most.
 const FOUND: usize = 20;
 const MOST_FOUND: usize = 100;
+/// Authors who together may fill what waits for a user who is away.
+const OFFLINE_AUTHORS: u64 = 4;

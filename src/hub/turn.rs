@@ -11,13 +11,14 @@ use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use super::Inner;
-use super::inbox::{Inbox, Input, Join, Joined, Resume, Said, SessionId};
+use super::inbox::{Away, Inbox, Input, Join, Joined, Resume, Said, SessionId};
 use super::keep::{Keeper, Known};
+use super::lane::{Lane, offer, offer_around};
 use super::outbox::{Outbox, tell_all};
-use super::receipts::{DirectReceipts, Progress, Receipts};
+use super::receipts::{DirectReceipts, Progress, Receipts, Waiting};
 use super::recent::Recent;
 use super::room::RoomState;
-use super::sink::{Batch, Encoding};
+use super::sink::Encoding;
 use super::watch::{Told, Watch};
 use crate::message::{Epoch, Event, MessageId, Position, Post, Refusal, RoomKey, Timestamp, UserId};
 use crate::name::{Nickname, RoomName};
@@ -90,13 +91,6 @@ struct Answer {
     to: Option<Arc<str>>,
     reply: Arc<Outbox>,
     echo: bool,
-}
-
-/// The open events in one encoding.
-struct Lane {
-    encoding: Encoding,
-    members: usize,
-    bytes: BytesMut,
 }
 
 impl Turns {
@@ -286,6 +280,9 @@ impl Turns {
             self.catch_up(session).await;
             self.find_end().await;
         }
+        if let RoomKey::Direct(_) = self.state.key() {
+            lock(&self.directs).waiting = Waiting::default();
+        }
         let lane = self.lane(outbox.encoding());
         self.names = None;
         let first = self.state.join(user, name.clone());
@@ -344,6 +341,7 @@ impl Turns {
     fn rewind(&mut self, head: Position) {
         self.state.rewind(head);
         self.recent.clear();
+        lock(&self.directs).waiting = Waiting::default();
     }
 
     /// Brings a member up to date, if little enough is missing. Nothing is open but what is not for this member.
@@ -450,7 +448,7 @@ impl Turns {
     }
 
     async fn post(&mut self, said: Said, now: Timestamp) {
-        let Said { user, session, name, to, most, body, id, reply, echo } = said;
+        let Said { user, session, name, to, away, body, id, reply, echo } = said;
         let name = match session {
             Some(session) if !self.places.contains_key(&session) => None,
             _ => name.or_else(|| self.state.name(user).cloned()),
@@ -484,13 +482,20 @@ impl Turns {
         }
         // Whoever sits at a prompt is as good as away, and so is what may wait bounded.
         let held = to.is_some() && self.members.iter().all(|member| member.outbox.holds_much());
-        if held && (!self.members.is_empty() || self.state.head().seq >= most) {
+        let refused = match away.filter(|_| self.members.is_empty()) {
+            Some(away) => self.refuse_waiting(user, away).await,
+            None => (held && !self.members.is_empty()).then_some(Refusal::Full),
+        };
+        if let Some(why) = refused {
             if let Some(id) = &id {
                 self.keeper.release(user, id);
             }
-            return self.told.push((reply, Event::Refused { why: Refusal::Full, id }));
+            return self.told.push((reply, Event::Refused { why, id }));
         }
         let post = self.state.post(user, &name, body, id.clone(), now);
+        if away.is_some() {
+            lock(&self.directs).waiting.add(&post.record);
+        }
         if self.blocking > 0 {
             for member in self.members.iter().filter(|member| member.blocked.contains(&user)) {
                 self.unheard.push((self.open.len(), member.session));
@@ -509,6 +514,37 @@ impl Turns {
         if let Some(confirm) = confirm {
             self.add(confirm);
         }
+    }
+
+    /// Why no more of an author may wait for whoever is away, if so.
+    async fn refuse_waiting(&mut self, author: UserId, away: Away) -> Option<Refusal> {
+        let Away { delivered, most, each } = away;
+        let waiting = self.state.head().seq.saturating_sub(delivered);
+        if waiting >= most {
+            return Some(Refusal::Full);
+        }
+        if waiting < each {
+            return None;
+        }
+        // Who said what waits is read once, and counted from there on.
+        let last = self.state.head().seq;
+        let known = lock(&self.directs).waiting.of(author, delivered, last);
+        if let Some(known) = known {
+            return (known >= each).then_some(Refusal::Full);
+        }
+        self.commit().await;
+        let (mut counted, mut after) = (Waiting::behind(delivered), delivered);
+        loop {
+            let Ok(records) = self.keeper.behind(after).await else { return Some(Refusal::Unavailable) };
+            let Some(end) = records.last().map(|record| record.seq) else { break };
+            records.iter().for_each(|record| counted.count(record.user, record.seq));
+            after = end;
+        }
+        // Retention may have taken the last of them.
+        counted.reach(self.state.head().seq);
+        let known = counted.of(author, delivered, self.state.head().seq).unwrap_or_default();
+        lock(&self.directs).waiting = counted;
+        (known >= each).then_some(Refusal::Full)
     }
 
     /// Keeps what was said, then gives every member what is open.
@@ -712,37 +748,6 @@ impl Turns {
         self.lanes.push(Lane { encoding, members: 0, bytes: BytesMut::new() });
         self.lanes.len() - 1
     }
-}
-
-impl Lane {
-    /// The events in this encoding, for all of its members.
-    fn batch(&mut self, events: &Arc<[Event]>) -> Batch {
-        let mut ends = Vec::with_capacity(events.len());
-        for event in events.iter() {
-            if let Some(encoder) = self.encoding.encoder().filter(|_| self.members > 0) {
-                encoder.encode(event, &mut self.bytes);
-            }
-            ends.push(self.bytes.len());
-        }
-        Batch::new(self.bytes.split().freeze(), ends.into(), events.clone())
-    }
-}
-
-fn offer(outbox: &Outbox, batch: &Batch) -> bool {
-    let nothing = batch.len() == 0 || (batch.bytes().is_empty() && outbox.encoding() != Encoding::EVENTS);
-    nothing || outbox.offer(batch)
-}
-
-/// Offers the slices from `from` on around the holes, which rise.
-fn offer_around(outbox: &Outbox, batch: &Batch, from: usize, holes: impl Iterator<Item = usize>) -> bool {
-    let mut start = from;
-    for hole in holes.filter(|hole| *hole >= from) {
-        if !offer(outbox, &batch.slice(start, hole)) {
-            return false;
-        }
-        start = hole + 1;
-    }
-    offer(outbox, &batch.slice(start, batch.len()))
 }
 
 fn lock(directs: &Mutex<DirectReceipts>) -> std::sync::MutexGuard<'_, DirectReceipts> {

@@ -4,5 +4,7 @@ pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod io;
+pub(crate) mod lately;
 pub(crate) mod listener;
+pub(crate) mod spoken;
 pub(crate) mod upgrade;

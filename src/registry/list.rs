@@ -4,11 +4,10 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
-use super::lease::Clock;
 use super::service::rendered;
 use crate::codec::registry::Version;
 use crate::message::Timestamp;
-use crate::store::{RegistryStore, StoreError};
+use crate::store::{Clock, RegistryStore, StoreError};
 
 /// The last rendering in each version of the JSON. Whoever still reads an earlier one has that.
 #[derive(Debug, Default)]

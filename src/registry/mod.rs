@@ -7,7 +7,6 @@
 mod client;
 mod health;
 mod http;
-mod lease;
 mod list;
 mod service;
 
@@ -25,6 +24,7 @@ pub use client::{RegistryClient, RegistryError};
 pub use service::{RegistryService, service};
 
 pub use crate::net::body::Body;
+pub use crate::net::spoken::Spoken;
 
 use crate::address::{Host, authority};
 use crate::net;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,6 @@ use tokio::time::MissedTickBehavior;
 use tracing::{debug, warn};
 
 use super::http::{Route, answer_version, body_version, decode, secret, ttl};
-use super::lease::Clock;
 use super::list::Lists;
 use crate::codec::CodecError;
 use crate::codec::registry::{MEDIA_TYPE_V1, MEDIA_TYPE_V2, Version, decode_post, decode_put, entry_value, user_name};
@@ -27,13 +26,20 @@ use crate::limits::Limits;
 use crate::name::UserName;
 use crate::net::body::Body;
 use crate::net::http::{Answer, Handler, Problem, answer, check_head, read_body};
-use crate::store::{Claim, Registration, RegistryStore, StoreError};
+use crate::net::spoken::Spoken;
+use crate::store::{Claim, Clock, Registration, RegistryStore, StoreError};
 use crate::text::SafeText;
 
 /// The registry's REST over a store: mount it in any hyper server, or let [`Registry`](super::Registry) serve it.
 #[must_use]
 pub fn service(store: Arc<dyn RegistryStore>) -> RegistryService {
-    RegistryService { store, limits: Arc::default(), clock: Clock::start(), lists: Arc::default() }
+    RegistryService {
+        store,
+        limits: Arc::default(),
+        clock: Clock::start(),
+        lists: Arc::default(),
+        spoken: Spoken::default(),
+    }
 }
 
 /// Answers requests to a registry. Cloning is cheap and shares the store.
@@ -46,6 +52,7 @@ pub struct RegistryService {
     pub(super) limits: Arc<Limits>,
     pub(super) clock: Clock,
     lists: Arc<Lists>,
+    spoken: Spoken,
 }
 
 impl RegistryService {
@@ -53,6 +60,13 @@ impl RegistryService {
     #[must_use]
     pub fn limits(mut self, limits: &Limits) -> Self {
         self.limits = Arc::new(limits.clone());
+        self
+    }
+
+    /// Notes there from where each user's entry was made or renewed: only where this service is served by
+    /// [`Registry`](super::Registry) or a message server, which know that.
+    pub fn spoken(mut self, spoken: Spoken) -> Self {
+        self.spoken = spoken;
         self
     }
 
@@ -73,19 +87,19 @@ impl RegistryService {
         }
     }
 
-    async fn answer<B>(self, request: Request<B>) -> Answer
+    async fn answer<B>(self, request: Request<B>, from: Option<IpAddr>) -> Answer
     where
         B: hyper::body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let (head, body) = request.into_parts();
-        let answer = self.route(&head, body).await.unwrap_or_else(Answer::from);
+        let answer = self.route(&head, body, from).await.unwrap_or_else(Answer::from);
         let path = SafeText(head.uri.path());
         debug!(method = %head.method, %path, status = answer.status().as_u16(), "answered");
         answer
     }
 
-    async fn route<B>(&self, head: &Parts, body: B) -> Result<Answer, Problem>
+    async fn route<B>(&self, head: &Parts, body: B, from: Option<IpAddr>) -> Result<Answer, Problem>
     where
         B: hyper::body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -97,9 +111,9 @@ impl RegistryService {
         match (route, &head.method) {
             (Route::Health, &Method::GET | &Method::HEAD) => Ok(healthy()),
             (Route::Users, &Method::GET | &Method::HEAD) => self.list(head).await,
-            (Route::Users, &Method::POST) => self.post(head, body).await,
+            (Route::Users, &Method::POST) => self.post(head, body, from).await,
             (Route::User(name), &Method::GET | &Method::HEAD) => self.get(head, name).await,
-            (Route::User(name), &Method::PUT) => self.put(head, name, body).await,
+            (Route::User(name), &Method::PUT) => self.put(head, name, body, from).await,
             (Route::User(name), &Method::DELETE) => self.delete(head, name).await,
             (route, _) => Err(Problem::method(route.methods())),
         }
@@ -124,7 +138,7 @@ impl RegistryService {
         }
     }
 
-    async fn post<B>(&self, head: &Parts, body: B) -> Result<Answer, Problem>
+    async fn post<B>(&self, head: &Parts, body: B, from: Option<IpAddr>) -> Result<Answer, Problem>
     where
         B: hyper::body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -135,10 +149,11 @@ impl RegistryService {
         let (name, placement) = decode_post(&body, version).map_err(unreadable)?;
         let claim = Claim { placement, secret, ttl };
         self.store.insert(&name, &claim, self.clock.now()).await.map_err(refusal)?;
+        self.note(&name, from);
         Ok(done())
     }
 
-    async fn put<B>(&self, head: &Parts, name: &str, body: B) -> Result<Answer, Problem>
+    async fn put<B>(&self, head: &Parts, name: &str, body: B, from: Option<IpAddr>) -> Result<Answer, Problem>
     where
         B: hyper::body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -150,7 +165,14 @@ impl RegistryService {
         let placement = decode_put(&body, version).map_err(unreadable)?;
         let claim = Claim { placement, secret, ttl };
         self.store.upsert(&name, &claim, self.clock.now()).await.map_err(refusal)?;
+        self.note(&name, from);
         Ok(done())
+    }
+
+    fn note(&self, name: &UserName, from: Option<IpAddr>) {
+        if let Some(from) = from {
+            self.spoken.note(name, from);
+        }
     }
 
     async fn delete(&self, head: &Parts, name: &str) -> Result<Answer, Problem> {
@@ -162,8 +184,8 @@ impl RegistryService {
 }
 
 impl Handler for RegistryService {
-    fn handle(&self, request: Request<Incoming>, _: SocketAddr) -> impl Future<Output = Answer> + Send {
-        self.clone().answer(request)
+    fn handle(&self, request: Request<Incoming>, from: SocketAddr) -> impl Future<Output = Answer> + Send {
+        self.clone().answer(request, Some(from.ip()))
     }
 }
 
@@ -177,7 +199,7 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<B>) -> Self::Future {
-        let answer = self.clone().answer(request);
+        let answer = self.clone().answer(request, None);
         Box::pin(async move { Ok(answer.await.map(Body::from)) })
     }
 }

@@ -10,9 +10,11 @@ use thiserror::Error;
 
 use super::keys::{KEYS, Key};
 use crate::address::Host;
+use crate::gateway::peer::RoomEntry;
 use crate::limits::Limits;
 use crate::name::{Nickname, RoomName};
 use crate::store::{Durability, Retention};
+use crate::text::distance;
 
 /// What a server is told. Begin with [`Config::default`], which keeps everything in memory, and change fields, or
 /// [`merge`](Config::merge) TOML.
@@ -41,6 +43,8 @@ pub struct Config {
     pub retention: Retention,
     /// The wires of other chat systems into the rooms: none of them is open.
     pub legacy: Legacy,
+    /// Rooms that peers write to, each at a port of its own on [`Legacy::host`]: none.
+    pub room_peers: Vec<RoomEntry>,
     /// Every other bound.
     pub limits: Limits,
 }
@@ -95,13 +99,13 @@ pub enum ConfigError {
         reason: String,
     },
     /// There is no such key.
-    #[error("{place}: unknown key {key:?}; known {known}")]
+    #[error("{place}: unknown key {key:?}; {known}")]
     Unknown {
         /// Where it came from.
         place: String,
         /// The key.
         key: String,
-        /// The keys that would do there.
+        /// Which key may be meant, or which ones there are.
         known: String,
     },
     /// A key comes twice, once with `-` and once with `_`.
@@ -123,6 +127,20 @@ pub enum ConfigError {
         value: String,
         /// What would be right.
         wanted: String,
+    },
+    /// Two keys contradict each other.
+    #[error("{key} = {value} and {other} = {bound} contradict each other: {why}")]
+    Contradiction {
+        /// A key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// The key that it contradicts.
+        other: &'static str,
+        /// The value of that one.
+        bound: String,
+        /// What cannot be then.
+        why: &'static str,
     },
     /// Nothing says where to keep data.
     #[error("there is no directory to keep data in: name one, or keep everything in memory")]
@@ -187,6 +205,39 @@ impl Config {
         out
     }
 
+    /// Whether the settings go together. [`Server::bind`](super::Server::bind) asks this too.
+    ///
+    /// # Errors
+    /// [`ConfigError::Contradiction`] for the first two that do not.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let limits = &self.limits;
+        let message = ("limits.message", limits.message);
+        for ((key, value), (other, bound), why) in [
+            (message, ("limits.frame", limits.frame), "no frame would hold the longest message"),
+            (
+                message,
+                ("limits.member_bytes", limits.member_bytes),
+                "the longest message would cut whoever is to hear it",
+            ),
+            (("limits.uri", limits.uri), ("limits.http_head", limits.http_head), "a head holds its target"),
+        ] {
+            if value > bound {
+                let (value, bound) = (value.to_string(), bound.to_string());
+                return Err(ConfigError::Contradiction { key, value, other, bound, why });
+            }
+        }
+        if limits.commands_burst == 0 && limits.commands_per_second != 0 {
+            return Err(ConfigError::Contradiction {
+                key: "limits.commands_burst",
+                value: "0".into(),
+                other: "limits.commands_per_second",
+                bound: limits.commands_per_second.to_string(),
+                why: "no command would be let through; a rate of 0 switches the limit off",
+            });
+        }
+        Ok(())
+    }
+
     /// Every key, with a word about it, in the order of [`to_toml`](Config::to_toml).
     pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
         KEYS.iter().map(|key| (key.name, key.about))
@@ -243,6 +294,7 @@ impl Default for Config {
             admins: Vec::new(),
             retention: Retention::default(),
             legacy: Legacy::default(),
+            room_peers: Vec::new(),
             limits: Limits::default(),
         }
     }
@@ -276,7 +328,7 @@ fn is_section(name: &str) -> bool {
     KEYS.iter().any(|key| key.name.rsplit_once('.').is_some_and(|(table, _)| table == name))
 }
 
-/// The keys beside the one that was meant, or all that have its last word.
+/// The key that was meant, or those that there are.
 fn known(name: &str) -> String {
     let (table, last) = name.rsplit_once('.').unwrap_or(("", name));
     let names = |wanted: &dyn Fn(&str) -> bool| {
@@ -284,15 +336,42 @@ fn known(name: &str) -> String {
         names.join(", ")
     };
     if is_section(name) {
-        return format!("in that table are {}", names(&|key| key.starts_with(&format!("{name}."))));
+        return format!("it is a table, with {}", names(&|key| key.starts_with(&format!("{name}."))));
     }
-    let elsewhere = names(&|key| key.rsplit('.').next() == Some(last));
-    match (elsewhere.is_empty(), table) {
-        (false, _) => format!("is {elsewhere}"),
-        (true, "") => format!("are {}, and the tables {}", names(&|key| !key.contains('.')), tables()),
-        (true, table) if is_section(table) => format!("are {}", names(&|key| key.starts_with(&format!("{table}.")))),
-        (true, _) => format!("tables are {}", tables()),
+    let elsewhere: Vec<_> =
+        KEYS.iter().map(|key| key.name).filter(|key| key.rsplit('.').next() == Some(last)).collect();
+    if elsewhere.len() > 1 {
+        return format!("did you mean one of {}?", elsewhere.join(", "));
     }
+    if let Some(near) = near(name, last) {
+        return format!("did you mean {near}?");
+    }
+    let parts = names(&|key| last.len() > 2 && key.rsplit('.').next().is_some_and(|word| word.contains(last)));
+    if !parts.is_empty() {
+        return format!("did you mean one of {parts}?");
+    }
+    match table {
+        "" => format!("known are {}, and the tables {}", names(&|key| !key.contains('.')), tables()),
+        table if is_section(table) => format!("known are {}", names(&|key| key.starts_with(&format!("{table}.")))),
+        _ => format!("the tables are {}", tables()),
+    }
+}
+
+/// The key of that last word, whichever its table; or else the one that is written nearly so, with its table or without.
+fn near(name: &str, last: &str) -> Option<&'static str> {
+    let word = |key: &'static str| key.rsplit('.').next().unwrap_or(key);
+    if let Some(key) = KEYS.iter().map(|key| key.name).find(|key| word(key) == last) {
+        return Some(key);
+    }
+    // A table that stands there in full is meant.
+    let table = name.rsplit_once('.').map(|(table, _)| table).filter(|table| is_section(table));
+    let keys = KEYS.iter().map(|key| key.name);
+    let keys = keys.filter(|key| table.is_none_or(|table| key.rsplit_once('.').is_some_and(|(of, _)| of == table)));
+    let steps = |key| (distance(word(key), last).min(distance(key, name)), key);
+    // Of several the one that comes first in the table.
+    let (steps, key) = keys.map(steps).min_by_key(|(steps, _)| *steps)?;
+    // More than that would be guessing.
+    (steps <= MISSPELT && steps * 2 <= last.chars().count()).then_some(key)
 }
 
 /// The names of all tables.
@@ -305,6 +384,9 @@ fn tables() -> String {
 fn bad(place: &str, key: &Key, value: String, wanted: String) -> ConfigError {
     ConfigError::Value { place: place.into(), key: key.name, value, wanted }
 }
+
+/// How many letters off a key's word may be to be suggested.
+const MISSPELT: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -322,13 +404,18 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_refused_by_name() {
-        assert!(error("prot = 1").starts_with("f.toml: unknown key \"prot\"; known are admins, data, "));
-        assert_eq!(error("port = 1"), "f.toml: unknown key \"port\"; known is server.port, pair.port, console.port");
+        assert_eq!(error("prot = 1"), "f.toml: unknown key \"prot\"; did you mean server.port?");
+        assert_eq!(
+            error("port = 1"),
+            "f.toml: unknown key \"port\"; did you mean one of server.port, pair.port, console.port?"
+        );
+        assert_eq!(error("[server]\nprot = 1"), "f.toml: unknown key \"server.prot\"; did you mean server.port?");
+        assert!(error("zzz = 1").starts_with("f.toml: unknown key \"zzz\"; known are admins, data, "));
         assert!(
-            error("[server]\nprot = 1").starts_with("f.toml: unknown key \"server.prot\"; known are server.host, ")
+            error("[server]\nzzzz = 1").starts_with("f.toml: unknown key \"server.zzzz\"; known are server.host, ")
         );
         assert!(error("[sever]\nxport = 1").contains("unknown key \"sever\""));
-        assert!(error("limits = 1").starts_with("f.toml: unknown key \"limits\"; known in that table are limits."));
+        assert!(error("limits = 1").starts_with("f.toml: unknown key \"limits\"; it is a table, with limits."));
         assert!(error("[server.port]\nx = 1").contains("server.port = "));
         assert!(error("[limits]\nx.y = 1").contains("unknown key \"limits.x\""));
         assert!(error("memory = true\n= 1").starts_with("f.toml is not TOML: line 2: "));
@@ -338,6 +425,58 @@ mod tests {
         );
         assert!(set("limits", "1").is_err());
         assert!(set("", "1").is_err());
+    }
+
+    #[test]
+    fn a_typo_is_answered_with_the_key_that_was_meant() {
+        for (typed, meant) in [
+            ("limits.comands_per_second", "limits.commands_per_second"),
+            ("limits.mesage", "limits.message"),
+            ("limits.massage", "limits.message"),
+            ("limits.Frame", "limits.frame"),
+            ("limits.idle_timout", "limits.idle_timeout"),
+            ("limts.message", "limits.message"),
+            ("limts.mesage", "limits.message"),
+            ("mesage", "limits.message"),
+            ("retention.age_day", "retention.age_days"),
+            ("admin", "admins"),
+            ("durabilty", "durability"),
+        ] {
+            let error = set(typed, "1").expect_err(typed);
+            assert_eq!(error, format!("--set: unknown key {typed:?}; did you mean {meant}?"));
+        }
+        // What looks like nothing is no typo.
+        assert!(set("limits.colour", "1").unwrap_err().contains("known are limits.message, "));
+    }
+
+    #[test]
+    fn limits_that_contradict_each_other_are_refused_by_both_names() {
+        for (set, key, other) in [
+            ("limits.message = 70000", "limits.message = 70000", "limits.frame = 65536"),
+            ("limits.frame = 1000", "limits.message = 16384", "limits.frame = 1000"),
+            ("limits.member_bytes = 1000", "limits.message = 16384", "limits.member_bytes = 1000"),
+            ("limits.http_head = 1000", "limits.uri = 8192", "limits.http_head = 1000"),
+        ] {
+            let mut config = Config::default();
+            config.merge("f.toml", set).unwrap();
+            let error = config.check().expect_err(set).to_string();
+            assert!(error.starts_with(&format!("{key} and {other} contradict each other: ")), "{set}: {error}");
+        }
+        // A file cannot say that, a program can.
+        let mut config = Config::default();
+        config.limits.commands_burst = 0;
+        let error = config.check().unwrap_err().to_string();
+        assert!(
+            error.starts_with("limits.commands_burst = 0 and limits.commands_per_second = 20 contradict"),
+            "{error}"
+        );
+        config.limits.commands_per_second = 0;
+        assert_eq!(config.check(), Ok(()));
+        for fine in ["", "limits.message = 1000\nlimits.frame = 1000\nlimits.member_bytes = 1000"] {
+            let mut config = Config::default();
+            config.merge("f.toml", fine).unwrap();
+            assert_eq!(config.check(), Ok(()), "{fine}");
+        }
     }
 
     #[test]
@@ -353,17 +492,8 @@ mod tests {
         assert_eq!(words.count(), 0);
     }
 
-    /// Limits of what a server does not do: it asks nobody, and listens as no peer.
-    const OF_PEERS: &[&str] = &[
-        "http_response",
-        "connect_timeout",
-        "request_timeout",
-        "confirm_timeout",
-        "inbox",
-        "events",
-        "duplicate_senders",
-        "duplicate_total",
-    ];
+    /// Limits of what a server does not do: it asks no registry, and runs no peer.
+    const OF_PEERS: &[&str] = &["http_response", "events"];
 
     #[test]
     fn every_key_can_be_changed_in_every_way_and_comes_back() {
@@ -377,6 +507,7 @@ mod tests {
                 "durability" => "os",
                 "server.host" | "legacy.host" => "0.0.0.0",
                 "legacy.room" => "lobby",
+                "room_peers" => "lobby=hall@http:8090,den=den@udp:0",
                 "console.print_messages" => "true",
                 "server.port" => "7777",
                 _ => "123",
@@ -418,6 +549,9 @@ mod tests {
             ("pair.port", "65536"),
             ("pair.port", "on"),
             ("legacy.room", "a b"),
+            ("room_peers", "lobby"),
+            ("room_peers", "lobby=talk@http:8090"),
+            ("room_peers", "lobby=hall@tcp:8090"),
             ("legacy.room", ""),
             ("console.print_messages", "1"),
             ("minechat.heartbeat", "-1"),

@@ -14,7 +14,8 @@ use tracing::debug;
 use super::metrics::{self, Scrape};
 use super::stores::Stores;
 use crate::gateway::Context;
-use crate::gateway::http::{RoomService, check_own};
+use crate::gateway::http::{RoomService, check_own, check_registry};
+use crate::gateway::peer::Peers;
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::net::http::{Answer, Handler, Problem, answer};
@@ -45,6 +46,7 @@ pub(super) struct Services {
     pub(super) registry: RegistryService,
     pub(super) hub: Hub,
     pub(super) wires: Context,
+    pub(super) peers: Peers,
     pub(super) stores: Stores,
 }
 
@@ -89,7 +91,10 @@ impl Door {
         match request.uri().path() {
             "/auth" | "/ws" => Ok(self.services()?.rooms.handle(request, from).await),
             path if path == "/v1" || path.starts_with("/v1/") => {
-                Ok(self.services()?.registry.handle(request, from).await)
+                let services = self.services()?;
+                let (head, body) = request.into_parts();
+                check_registry(&head, &self.shared.limits, &self.shared.hosts)?;
+                Ok(services.registry.handle(Request::from_parts(head, body), from).await)
             }
             _ => {
                 let (head, _) = request.into_parts();

@@ -7,6 +7,7 @@ use toml::Value;
 
 use super::config::{Config, WirePort};
 use crate::address::Host;
+use crate::gateway::peer::RoomEntry;
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::store::Durability;
 
@@ -63,6 +64,12 @@ pub(super) const KEYS: &[Key] = &[
         Durable,
         durability,
         "when a message is accepted: once synced to disk (fsync), or once the system has it (os)"
+    ),
+    key!(
+        "room_peers",
+        RoomPeers,
+        room_peers,
+        "rooms that peers write to, each at a port of its own on legacy.host: [\"lobby=lobby@http:8090\"]"
     ),
     key!("server.host", Place, host, "the address to listen on"),
     key!("server.port", Port, port, "the port to listen on; 0 lets the system choose"),
@@ -123,9 +130,15 @@ pub(super) const KEYS: &[Key] = &[
     limit!(sign_in_timeout, Seconds<1>, "seconds to sign in there"),
     limit!(head_timeout, Seconds<1>, "seconds for a request head to arrive"),
     limit!(body_timeout, Seconds<1>, "seconds for a request body to arrive, and for an answer to be taken"),
+    limit!(connect_timeout, Seconds<1>, "seconds for a connection to a peer to be made"),
+    limit!(request_timeout, Seconds<1>, "seconds for a peer to answer"),
+    limit!(confirm_timeout, Seconds<0>, "seconds for a peer to confirm by WebSocket; then a message is unconfirmed"),
+    limit!(inbox, Count<1>, "messages of peers that wait for a room"),
     limit!(grace, Seconds<0>, "seconds that a stop waits for requests and sessions"),
     limit!(duplicate_window, Seconds<0>, "seconds that a message's id is remembered, so that it is never said twice"),
     limit!(duplicate_ids, Count<1>, "ids remembered of one room or sender"),
+    limit!(duplicate_senders, Count<1>, "peers whose ids are remembered, of each room that they write to"),
+    limit!(duplicate_total, Count<1>, "ids remembered of all peers that write to a room"),
     limit!(users, Count<1>, "users of the rooms, and entries of the registry"),
     limit!(history_count, Long, "messages of a room that a history in memory keeps"),
     limit!(history_bytes, Long, "bytes of a room that a history in memory keeps"),
@@ -174,6 +187,7 @@ struct Directory;
 struct Durable;
 struct Room;
 struct Wire;
+struct RoomPeers;
 struct Origins;
 struct Hosts;
 struct Admins;
@@ -252,6 +266,22 @@ impl Kind for Wire {
             WirePort::Usual => Some("usual".into()),
             WirePort::At(port) => shown(*port),
         }
+    }
+}
+
+impl Kind for RoomPeers {
+    type Value = Vec<RoomEntry>;
+    fn wanted() -> String {
+        "a list of rooms for peers like lobby=lobby@http:8090, with http, websocket or udp".into()
+    }
+    fn read(value: &Value) -> Option<Vec<RoomEntry>> {
+        list(value, |text| text.parse().ok())
+    }
+    fn parse(text: &str) -> Option<Vec<RoomEntry>> {
+        Self::read(&typed_list(text))
+    }
+    fn show(value: &Vec<RoomEntry>) -> Option<Value> {
+        Some(value.iter().map(ToString::to_string).collect::<Vec<_>>().into())
     }
 }
 

@@ -53,11 +53,12 @@ use self::wires::Wires;
 use crate::address::authority;
 use crate::bot::{Answers, Bots};
 use crate::gateway::ConsoleEvents;
+use crate::gateway::peer::{Peers, RoomEntry, RoomPeerError};
 use crate::gateway::{self, Context};
 use crate::hub::Hub;
 use crate::net::http::serve_counted;
 use crate::net::listener::{Connections, bind};
-use crate::registry;
+use crate::registry::{self, Spoken};
 use crate::store::StoreError;
 
 /// Why a server does not run.
@@ -74,6 +75,14 @@ pub enum ServerError {
         at: String,
         /// Why.
         source: io::Error,
+    },
+    /// A room does not listen for peers. Choose another place or name for it, or go without.
+    #[error("cannot let peers in by {entry}: {source}")]
+    RoomPeer {
+        /// The room, and where it was to listen.
+        entry: RoomEntry,
+        /// Why.
+        source: RoomPeerError,
     },
     /// A wire cannot be had where it was asked for. Choose another place for it, or go without.
     #[error("cannot listen for {wire} on {at}: {source}; choose another port with {option}, or off")]
@@ -133,6 +142,7 @@ impl Server {
     /// # Cancel safety
     /// As for [`Server::bind`].
     pub async fn bind_with(config: Config, bots: Bots) -> Result<Self, ServerError> {
+        config.check()?;
         let dir = config.directory()?.cloned();
         let told = config.clone();
         let open = async move {
@@ -152,7 +162,7 @@ impl Server {
         let failed = |source| ServerError::Bind { at: authority(config.host.as_str(), config.port), source };
         let listener = bind(&config.host, config.port).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
-        let wires = Wires::bind(config, &bots).await?;
+        let mut wires = Wires::bind(config, &bots).await?;
         let (ears, answers) = bots.listen();
         if !local.ip().is_loopback() && config.hosts.is_empty() && local.ip().is_unspecified() {
             warn!("rooms answer only to 'localhost' as yet: name what others call this machine (--allow-host)");
@@ -169,13 +179,17 @@ impl Server {
             let stores = open.await?;
             let dir = config.data.clone().unwrap_or_default();
             let failed = |source| ServerError::Store { dir: dir.clone(), source };
-            let hub = stores.hub(config, ears).await.map_err(failed)?;
-            let registry = registry::service(stores.registry.clone()).limits(&config.limits);
+            let spoken = Spoken::new(&config.limits);
+            let peers = Peers::new(stores.registry.clone(), spoken.clone(), &config.limits);
+            let builder = Hub::builder().watch(ears).route("peer", Arc::new(peers.clone()));
+            let hub = stores.hub(config, builder).await.map_err(failed)?;
+            let registry = registry::service(stores.registry.clone()).limits(&config.limits).spoken(spoken);
             registry.begin().await.map_err(failed)?;
+            wires.let_peers_in(config, &hub, &peers).await?;
             let rooms = gateway::http::service(hub.clone());
             let rooms = rooms.origins(config.origins.iter().cloned()).hosts(names);
-            let wires = Context::beside(&connections, hub.clone(), told);
-            Ok::<_, ServerError>(Services { rooms, registry, hub, wires, stores })
+            let context = Context::beside(&connections, hub.clone(), told);
+            Ok::<_, ServerError>(Services { rooms, registry, hub, wires: context, peers, stores })
         };
         let services = tokio::select! {
             services = opening => services?,
@@ -239,6 +253,7 @@ impl Server {
         services.rooms.finish(deadline).await;
         drop(cut);
         services.hub.drained().await;
+        services.peers.close().await;
         // Closing a store waits for its disk.
         let closed = spawn_blocking(move || drop((door, services))).await;
         if let Err(error) = closed {

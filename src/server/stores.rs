@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::config::Config;
-use crate::hub::{Hub, Watch};
+use crate::hub::{Builder, Hub};
 use crate::store::{
     AccountStore, HistoryStore, MemoryAccounts, MemoryHistory, MemoryRegistry, MemoryRules, RegistryStore, RuleStore,
     SqliteAccounts, SqliteHistory, SqliteLoad, SqliteRegistry, SqliteRules, StoreError,
@@ -50,9 +50,9 @@ impl Stores {
         Ok(Self { registry, accounts, history, rules, loads })
     }
 
-    /// The hub over them, of which `watch` hears.
-    pub(super) async fn hub(&self, config: &Config, watch: Arc<dyn Watch>) -> Result<Hub, StoreError> {
-        let hub = Hub::builder().limits(config.limits.clone()).watch(watch);
+    /// The hub over them, of what `builder` has besides.
+    pub(super) async fn hub(&self, config: &Config, builder: Builder) -> Result<Hub, StoreError> {
+        let hub = builder.limits(config.limits.clone());
         let hub = hub.accounts(self.accounts.clone()).history(self.history.clone()).rules(self.rules.clone());
         hub.admins(config.admins.iter().cloned()).retention(config.retention).build().await
     }

@@ -10,7 +10,9 @@ use super::ServerError;
 use super::config::{Config, Legacy, WirePort};
 use crate::address::{Host, authority};
 use crate::bot::Bots;
+use crate::gateway::peer::{Peers, RoomPeer};
 use crate::gateway::{Console, ConsoleEvents, Context, Gateway, Pair};
+use crate::hub::Hub;
 
 /// The wires that are open, to be served in front of a hub.
 #[derive(Debug, Default)]
@@ -27,6 +29,20 @@ impl Wires {
         wires.open_pair(config).await?;
         wires.open_console(config, bots).await?;
         Ok(wires)
+    }
+
+    /// Opens the rooms that peers write to, which stand in the registry from then on.
+    pub(super) async fn let_peers_in(&mut self, config: &Config, hub: &Hub, peers: &Peers) -> Result<(), ServerError> {
+        let host = &config.legacy.host;
+        // "Everywhere" is no place to be found at: then by a name that the server was given.
+        let named = config.hosts.iter().find_map(|name| Host::new(name).ok());
+        let public = if host.is_unspecified() { named.as_ref() } else { None };
+        for entry in &config.room_peers {
+            let failed = |source| ServerError::RoomPeer { entry: entry.clone(), source };
+            let room = RoomPeer::bind(hub, peers, entry.clone(), host, public).await.map_err(failed)?;
+            self.gateways.push(Box::new(room));
+        }
+        Ok(())
     }
 
     /// What each is called, and where it listens.

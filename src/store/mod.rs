@@ -2,6 +2,8 @@
 //! there. Each has a trait, a backend in memory and one in SQLite, and one contract suite that both pass.
 
 mod accounts;
+#[cfg(feature = "net")]
+mod clock;
 #[cfg(feature = "testing")]
 pub mod contract;
 mod history;
@@ -19,6 +21,8 @@ pub use rules::{Ban, MemoryRules, Mute, RoomRules, RuleStore, UserRules};
 
 #[cfg(feature = "sqlite")]
 pub use accounts::SqliteAccounts;
+#[cfg(feature = "net")]
+pub(crate) use clock::Clock;
 #[cfg(feature = "sqlite")]
 pub use history::SqliteHistory;
 #[cfg(feature = "sqlite")]
@@ -48,10 +52,10 @@ pub enum StoreError {
     #[error("the store is full: {0}")]
     Full(String),
     /// The directory is used by another process.
-    #[error("the data directory is in use by another process")]
+    #[error("the data directory is in use by another process; stop that one, or name another directory")]
     Locked,
     /// The data on disk is damaged; restore it from a copy.
-    #[error("the data is damaged: {0}")]
+    #[error("the data is damaged: {0}; restore the directory from a copy, or move it away to begin anew")]
     Damaged(String),
     /// The store is closed, or the disk failed.
     #[error("the store is not available: {0}")]

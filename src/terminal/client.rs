@@ -37,7 +37,7 @@ struct Arguments {
     #[argh(option, short = 'n')]
     name: Option<String>,
     /// the registry where users find each other (default http://127.0.0.1:8088)
-    #[argh(option, short = 'r')]
+    #[argh(option, short = 'r', arg_name = "url")]
     registry: Option<String>,
     /// the address to listen on (default 127.0.0.1)
     #[argh(option)]
@@ -50,10 +50,10 @@ struct Arguments {
     protocol: Option<String>,
     /// the URL by which others reach you, when it is not host and port; only the host and the port in it count, and
     /// without a port the scheme's default (default none)
-    #[argh(option)]
+    #[argh(option, arg_name = "url")]
     public_url: Option<String>,
     /// read settings from this file, which must exist
-    #[argh(option)]
+    #[argh(option, arg_name = "file")]
     config: Option<String>,
     /// print the version
     #[argh(switch, short = 'V')]

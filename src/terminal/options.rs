@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs, Optionality};
 
-use crate::text::SafeText;
+use crate::text::{SafeText, distance};
 
 /// Another spelling of an option: what is typed (`-lh`, `--ip`), and the option it means (`--listen-host`).
 pub type Alias = (&'static str, &'static str);
@@ -86,7 +86,7 @@ pub fn parse<T: FromArgs + ArgsInfo>(
     };
     let line: Vec<&str> = line.iter().map(String::as_str).collect();
     T::from_args(&[program], &line).map_err(|early| match early.status {
-        Ok(()) => Exit::Asked(early.output),
+        Ok(()) => Exit::Asked(with_placeholders(&early.output, T::get_args_info().flags)),
         Err(()) => {
             let text = early.output.split_whitespace().collect::<Vec<_>>().join(" ");
             match text.strip_prefix("Unrecognized argument: ") {
@@ -169,21 +169,46 @@ fn unknown(flags: &[FlagInfo<'_>], typed: &str) -> Exit {
     }
 }
 
-/// How many letters must be added, dropped or changed to get from one word to the other (Levenshtein).
-fn distance(one: &str, two: &str) -> usize {
-    let two: Vec<char> = two.chars().collect();
-    let mut row: Vec<usize> = (0..=two.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in two.iter().enumerate() {
-            let changed = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+/// The help with a word for each value, which `argh` leaves away: `--port PORT`.
+fn with_placeholders(help: &str, flags: &[FlagInfo<'_>]) -> String {
+    let Some((before, rest)) = help.split_once(OPTIONS) else { return help.into() };
+    let after = rest.find("\n\n").map_or("", |end| &rest[end..]);
+    let left = |flag: &FlagInfo<'_>| {
+        let short = flag.short.map(|short| format!("-{short}, ")).unwrap_or_default();
+        let value = match &flag.kind {
+            FlagInfoKind::Option { arg_name } => format!(" {}", arg_name.to_uppercase()),
+            FlagInfoKind::Switch => String::new(),
+        };
+        format!("  {short}{}{value}", flag.long)
+    };
+    let mut lines: Vec<_> =
+        // `argh` puts its own help first, and without its letter.
+        flags.iter().filter(|flag| !flag.hidden && flag.long != "--help").map(|flag| (left(flag), flag.description)).collect();
+    lines.push(("  -h, --help".into(), "print this"));
+    let column = lines.iter().map(|(left, _)| left.len()).max().unwrap_or(0) + 2;
+    let mut options = String::new();
+    for (left, description) in lines {
+        let mut line = format!("\n{left:column$}");
+        let mut width = column;
+        for word in description.split_whitespace() {
+            let length = word.chars().count() + 1;
+            if width + length > WIDTH && width > column {
+                options.push_str(line.trim_end_matches(' '));
+                (line, width) = (format!("\n{:column$}", ""), column);
+            }
+            line.push_str(word);
+            line.push(' ');
+            width += length;
         }
+        options.push_str(line.trim_end_matches(' '));
     }
-    row[two.len()]
+    format!("{before}{OPTIONS}{options}{after}")
 }
 
+/// Above what `argh` says of the options.
+const OPTIONS: &str = "\nOptions:";
+/// Characters in a line of the help.
+const WIDTH: usize = 80;
 /// The exit code of a usage error, as shells and most programs have it.
 const USAGE: u8 = 2;
 /// How many letters off a word may be to be suggested.
@@ -197,7 +222,7 @@ mod tests {
     #[derive(ArgsInfo, Debug, FromArgs, PartialEq)]
     struct Options {
         /// where to listen
-        #[argh(option, short = 'l')]
+        #[argh(option, short = 'l', arg_name = "host")]
         listen_host: Option<String>,
         /// the port
         #[argh(option, default = "80")]
@@ -271,7 +296,9 @@ mod tests {
     fn help_and_version_win_over_what_follows() {
         for line in ["-h", "--help", "--port 1 -h --nonsense"] {
             let Err(Exit::Asked(text)) = read(line) else { panic!("{line}") };
-            assert!(text.contains("Usage: prog") && text.contains("--listen-host"), "{text}");
+            assert!(text.contains("Usage: prog") && text.contains("-l, --listen-host HOST"), "{text}");
+            assert!(text.contains("  --port PORT") && text.contains("  -v, --verbose  "), "{text}");
+            assert_eq!(text.matches("--help").count(), 1, "{text}");
         }
         for line in ["-V", "--version"] {
             assert_eq!(read(line), Err(Exit::Asked("prog 1.2.3".into())));

@@ -36,17 +36,17 @@ struct Arguments {
     port: Option<String>,
     /// the directory to keep users in (default talk/registry in the platform's data directory, or registry in
     /// TALK_DATA)
-    #[argh(option)]
+    #[argh(option, arg_name = "dir")]
     data: Option<String>,
     /// keep users in memory only
     #[argh(switch)]
     memory: bool,
     /// seconds between two questions to each user that lists features whether it is still there; who fails more than
     /// three times in a row is removed (default: nobody is asked)
-    #[argh(option)]
+    #[argh(option, arg_name = "seconds")]
     health_check: Option<String>,
     /// read settings from this file, which must exist
-    #[argh(option)]
+    #[argh(option, arg_name = "file")]
     config: Option<String>,
     /// print the version
     #[argh(switch, short = 'V')]

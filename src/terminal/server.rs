@@ -14,7 +14,7 @@ use super::settings::{Environment, Settings, data_directory, default_file};
     help_triggers("-h", "--help"),
     usage = "[OPTIONS]",
     example = "talk-server\ntalk-server --host 0.0.0.0 --allow-host chat.example\ntalk-server --memory --set limits.commands_per_second=0\ntalk-server --print-config > server.toml; talk-server --config server.toml",
-    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_LEGACY_HOST, TALK_LEGACY_ROOM, TALK_PAIR_PORT, TALK_MINECHAT_LISTEN_PORT,\nTALK_MINECHAT_WRITE_PORT, TALK_MINECHAT_HEARTBEAT, TALK_CONSOLE_PORT,\nTALK_CONSOLE_PRINT_MESSAGES, TALK_CONFIG), and that more than the file, which\nwithout --config is talk/server.toml in the platform's configuration\ndirectory. TALK_DATA names a directory for data, instead of the platform's;\nRUST_LOG says what is logged to stderr. Every limit is a key of the file:\n--print-config shows them all."
+    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_ROOM_PEER, TALK_LEGACY_HOST, TALK_LEGACY_ROOM, TALK_PAIR_PORT,\nTALK_MINECHAT_LISTEN_PORT, TALK_MINECHAT_WRITE_PORT, TALK_MINECHAT_HEARTBEAT,\nTALK_CONSOLE_PORT, TALK_CONSOLE_PRINT_MESSAGES, TALK_CONFIG), and that more\nthan the file, which without --config is talk/server.toml in the platform's\nconfiguration directory. TALK_DATA names a directory for data, instead of the\nplatform's; RUST_LOG says what is logged to stderr. Every limit is a key of\nthe file: --print-config shows them all."
 )]
 struct Arguments {
     /// the address to listen on (default 127.0.0.1)
@@ -25,21 +25,25 @@ struct Arguments {
     port: Option<String>,
     /// the directory to keep users, messages and registrations in (default talk/server in the platform's data
     /// directory, or server in TALK_DATA)
-    #[argh(option)]
+    #[argh(option, arg_name = "dir")]
     data: Option<String>,
     /// keep everything in memory only
     #[argh(switch)]
     memory: bool,
     /// when a message is accepted: once it is synced to disk (fsync, the default), or once the system has it (os),
     /// which is faster and may lose the latest messages in a power cut
-    #[argh(option)]
+    #[argh(option, arg_name = "when")]
     durability: Option<String>,
     /// an origin whose pages may use the rooms, such as https://chat.example; repeat it for more
-    #[argh(option)]
+    #[argh(option, arg_name = "url")]
     origin: Vec<String>,
     /// a name by which clients reach the server, such as chat.example, besides localhost; repeat it for more
-    #[argh(option)]
+    #[argh(option, arg_name = "name")]
     allow_host: Vec<String>,
+    /// let peers into a room: ROOM=NAME@http:PORT (or websocket, udp) listens there and registers NAME; repeat it for
+    /// more
+    #[argh(option, arg_name = "room=name@protocol:port")]
+    room_peer: Vec<String>,
     /// the address for pair chat, minechat and console chat (default 127.0.0.1)
     #[argh(option)]
     legacy_host: Option<String>,
@@ -65,7 +69,7 @@ struct Arguments {
     #[argh(switch)]
     console_print_messages: bool,
     /// read settings from this TOML file, which must exist
-    #[argh(option)]
+    #[argh(option, arg_name = "file")]
     config: Option<String>,
     /// set one key of the configuration, such as limits.commands_per_second=0; repeat it for more
     #[argh(option, arg_name = "key=value")]
@@ -190,9 +194,11 @@ fn typed(arguments: &Arguments) -> Result<Vec<Given>, Exit> {
     ] {
         given.extend(text.as_ref().map(|text| value(option, key, text)));
     }
-    for (option, key, texts) in
-        [("--origin", "server.origins", &arguments.origin), ("--allow-host", "server.hosts", &arguments.allow_host)]
-    {
+    for (option, key, texts) in [
+        ("--origin", "server.origins", &arguments.origin),
+        ("--allow-host", "server.hosts", &arguments.allow_host),
+        ("--room-peer", "room_peers", &arguments.room_peer),
+    ] {
         if !texts.is_empty() {
             given.push(value(option, key, &texts.join(",")));
         }
@@ -228,6 +234,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("TALK_DURABILITY", "durability"),
     ("TALK_ORIGIN", "server.origins"),
     ("TALK_ALLOW_HOST", "server.hosts"),
+    ("TALK_ROOM_PEER", "room_peers"),
     ("TALK_LEGACY_HOST", "legacy.host"),
     ("TALK_LEGACY_ROOM", "legacy.room"),
     ("TALK_PAIR_PORT", "pair.port"),
@@ -318,12 +325,16 @@ mod tests {
         let origins = place(&["--origin=https://a.example", "--origin", "https://b.example"], &[], "server.origins");
         assert_eq!(origins.unwrap().1, "https://a.example,https://b.example");
         assert_eq!(place(&["--allow-host=a", "--allow_host=b"], &[], "server.hosts").unwrap().1, "a,b");
+        let rooms = place(&["--room-peer=a=b@http:1", "--room-peer=c=d@udp:2"], &[], "room_peers");
+        assert_eq!(rooms.unwrap(), ("--room-peer".into(), "a=b@http:1,c=d@udp:2".into()));
     }
 
     #[test]
     fn the_help_shows_every_option_with_its_default() {
         let Err(Exit::Asked(help)) = read(&["--help"], &[], None) else { panic!("no help") };
-        for option in ["host", "port", "data", "memory", "durability", "origin", "allow-host", "config", "set"] {
+        for option in
+            ["host", "port", "data", "memory", "durability", "origin", "allow-host", "room-peer", "config", "set"]
+        {
             assert!(help.contains(&format!("--{option}")), "{option} in {help}");
         }
         for wanted in ["7000", "127.0.0.1", "TALK_DATA", "PORT", "-h, --help", "--print-config", "fsync"] {

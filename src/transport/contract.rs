@@ -1,5 +1,5 @@
 //! The suite that every [`Transport`] passes: order, loss, duplicates, limits, texts, hostile input, a full inbox,
-//! cancellation, shutdown.
+//! cancellation, shutdown, guards.
 //!
 //! Describe an own transport as a [`Subject`] and run [`all`], or the checks one by one, in an ordinary asynchronous
 //! test. A check panics with what went wrong.
@@ -34,6 +34,7 @@
 //! ```
 
 mod garbage;
+mod guarding;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 
 pub use self::garbage::garbage;
+pub use self::guarding::a_guard_decides_who_is_heard;
 use self::stage::{
     A_WHILE, PAUSE, Stage, confirmed, listen_again, name, parse, poll_once, rising, text, together, within,
 };
@@ -88,6 +90,11 @@ pub trait Subject: Send + Sync {
         true
     }
 
+    /// Whether [`Transport::listen_guarded`] asks its guard; otherwise it must refuse to listen.
+    fn guards(&self) -> bool {
+        true
+    }
+
     /// Throws raw bytes at a listener, as a stranger would; does nothing by default, which leaves
     /// [`hostile_input_harms_nobody`] without a point.
     async fn throw(&self, at: &Address, bytes: &[u8]) {
@@ -114,6 +121,7 @@ pub async fn all(subject: &dyn Subject) {
     listening_ends_with_the_incoming(subject).await;
     a_probe_tells_a_listener_from_nobody(subject).await;
     foreign_addresses_are_refused(subject).await;
+    a_guard_decides_who_is_heard(subject).await;
 }
 
 /// Messages arrive in the order in which they were sent, awaited one by one or only polled in order; none is lost.

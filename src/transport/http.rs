@@ -13,8 +13,8 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 
 use super::checks::{check_text, network};
-use super::receiver::{HEALTH, Heard, Receiver, STATUS_OK, check_origin, health};
-use super::{Incoming, Sent, Transport, TransportError};
+use super::receiver::{HEALTH, Heard, Receiver, STATUS_OK, Unheard, check_origin, health};
+use super::{Guard, Incoming, Sent, Transport, TransportError, Turned};
 use crate::address::{Address, Entry, Protocol};
 use crate::codec::{CodecError, talk};
 use crate::limits::Limits;
@@ -27,7 +27,7 @@ use crate::text::SafeText;
 /// Carries messages over HTTP/1.1.
 ///
 /// Listening, it answers `POST /v1/message` with 200 once the message is in the inbox, 503 when that is full, and a
-/// problem document (RFC 9457) to what it cannot take. A message with an `id` that comes twice is delivered once.
+/// problem document (RFC 9457) to what it cannot take, 403 where a guard turns it away. A message with an `id` that comes twice is delivered once.
 ///
 /// Sending, it keeps one connection per peer and has one request under way on it at a time, which keeps the order. A
 /// kept connection that turns out closed before anything was written to it is replaced. One that closes behind a request
@@ -78,6 +78,18 @@ impl Http {
         Ok(peer)
     }
 
+    async fn open(&self, at: &Address, guard: Option<Arc<dyn Guard>>) -> Result<Incoming, TransportError> {
+        let (host, port) = network(at, &Protocol::HTTP)?;
+        let failed = |source| TransportError::Listen { at: at.clone(), source };
+        let listener = listener::bind(host, port).await.map_err(failed)?;
+        let local = Address::socket(Protocol::HTTP, listener.local_addr().map_err(failed)?);
+        let (inbox, incoming) = Incoming::channel(local, self.limits.inbox.max(1));
+        let stop = inbox.stopped().clone();
+        let handler = Listening { receiver: Arc::new(Receiver::new(inbox, guard, self.limits.clone())) };
+        tokio::spawn(serve(listener, handler, self.limits.clone(), stop));
+        Ok(incoming)
+    }
+
     async fn post(&self, to: &Uri, body: Bytes) -> Result<Reply, NoReply> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
@@ -100,15 +112,11 @@ impl Transport for Http {
     }
 
     async fn listen(&self, at: &Address) -> Result<Incoming, TransportError> {
-        let (host, port) = network(at, &Protocol::HTTP)?;
-        let failed = |source| TransportError::Listen { at: at.clone(), source };
-        let listener = listener::bind(host, port).await.map_err(failed)?;
-        let local = Address::socket(Protocol::HTTP, listener.local_addr().map_err(failed)?);
-        let (inbox, incoming) = Incoming::channel(local, self.limits.inbox.max(1));
-        let stop = inbox.stopped().clone();
-        let handler = Listening { receiver: Arc::new(Receiver::new(inbox, self.limits.clone())) };
-        tokio::spawn(serve(listener, handler, self.limits.clone(), stop));
-        Ok(incoming)
+        self.open(at, None).await
+    }
+
+    async fn listen_guarded(&self, at: &Address, guard: Arc<dyn Guard>) -> Result<Incoming, TransportError> {
+        self.open(at, Some(guard)).await
     }
 
     async fn send(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError> {
@@ -169,7 +177,10 @@ impl Handler for Listening {
             Ok(Some(answer)) => answer,
             Ok(None) => {
                 let limits = self.receiver.limits();
-                let taken = read_body(body, limits).await.and_then(|body| self.take(&body, from.ip()));
+                let taken = match read_body(body, limits).await {
+                    Ok(body) => self.take(&body, from.ip()).await,
+                    Err(problem) => Err(problem),
+                };
                 taken.map_or_else(Answer::from, |()| taken_answer(head.headers))
             }
         }
@@ -193,10 +204,12 @@ impl Listening {
         }
     }
 
-    fn take(&self, body: &[u8], source: IpAddr) -> Result<(), Problem> {
-        match self.receiver.take(body, source)? {
-            Heard::Taken(_) => Ok(()),
-            Heard::Full(_) => Err(Problem::busy("the inbox is full")),
+    async fn take(&self, body: &[u8], source: IpAddr) -> Result<(), Problem> {
+        match self.receiver.take(body, source).await {
+            Ok(Heard::Taken(_)) => Ok(()),
+            Ok(Heard::Full(_)) => Err(Problem::busy("the inbox is full")),
+            Err(Unheard::Garbage(error)) => Err(error.into()),
+            Err(Unheard::Turned(turned)) => Err(turned.into()),
         }
     }
 }
@@ -217,6 +230,16 @@ impl From<CodecError> for Problem {
             _ => StatusCode::BAD_REQUEST,
         };
         Self::new(status, error.to_string())
+    }
+}
+
+impl From<Turned> for Problem {
+    fn from(turned: Turned) -> Self {
+        match turned {
+            Turned::Away(reason) => Self::new(StatusCode::FORBIDDEN, reason),
+            Turned::TooFast(reason) => Self::new(StatusCode::TOO_MANY_REQUESTS, reason),
+            Turned::Later(reason) => Self::busy(reason),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod checks;
 #[cfg(feature = "testing")]
 pub mod contract;
+mod guard;
 #[cfg(feature = "net")]
 mod http;
 #[cfg(feature = "net")]
@@ -22,10 +23,12 @@ mod websocket;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error;
 
+pub use guard::{Guard, Turned};
 #[cfg(feature = "net")]
 pub use http::Http;
 pub use inbox::{Inbox, InboxFull, Incoming, Slot};
@@ -62,6 +65,9 @@ pub enum TransportError {
         /// Why.
         source: std::io::Error,
     },
+    /// This transport cannot ask who may write to it: listen by another.
+    #[error("nobody can be kept from writing to {0}")]
+    Unguarded(Address),
     /// The text is longer than the limit: send less.
     #[error("the text has {bytes} bytes, more than {limit}")]
     TooLong {
@@ -114,6 +120,7 @@ impl TransportError {
         match self {
             Self::WrongAddress(_) => "wrong_address",
             Self::Listen { .. } => "listen",
+            Self::Unguarded(_) => "unguarded",
             Self::TooLong { .. } => "too_long",
             Self::Unreachable { .. } => "unreachable",
             Self::Busy { .. } => "busy",
@@ -148,6 +155,19 @@ pub trait Transport: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Nothing listens when the future is dropped before it is ready.
     async fn listen(&self, at: &Address) -> Result<Incoming, TransportError>;
+
+    /// Listens like [`listen`](Self::listen), and asks `guard` about every message before it is confirmed. One that is
+    /// turned away is told so where the protocol has a word for it, and is never heard. By default a transport cannot.
+    ///
+    /// # Errors
+    /// As for [`listen`](Self::listen); [`TransportError::Unguarded`].
+    ///
+    /// # Cancel safety
+    /// As for [`listen`](Self::listen).
+    async fn listen_guarded(&self, at: &Address, guard: Arc<dyn Guard>) -> Result<Incoming, TransportError> {
+        drop(guard);
+        Err(TransportError::Unguarded(at.clone()))
+    }
 
     /// Sends one message and waits until its fate is known.
     ///

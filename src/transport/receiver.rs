@@ -8,7 +8,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
 use super::seen::Seen;
-use super::{Inbox, InboxFull};
+use super::{Guard, Inbox, InboxFull, Turned};
 use crate::codec::CodecError;
 use crate::codec::talk::{self, Frame};
 use crate::limits::Limits;
@@ -20,6 +20,7 @@ use crate::net::http::{Answer, Problem, answer};
 pub(super) struct Receiver {
     inbox: Inbox,
     seen: Seen,
+    guard: Option<Arc<dyn Guard>>,
     limits: Arc<Limits>,
 }
 
@@ -32,25 +33,42 @@ pub(super) enum Heard {
     Full(Message),
 }
 
+/// Why the bytes were not heard.
+#[derive(Debug)]
+pub(super) enum Unheard {
+    /// They are no message.
+    Garbage(CodecError),
+    /// The guard does not let it in.
+    Turned(Turned),
+}
+
 impl Receiver {
-    pub(super) fn new(inbox: Inbox, limits: Arc<Limits>) -> Self {
-        Self { inbox, seen: Seen::new(&limits), limits }
+    pub(super) fn new(inbox: Inbox, guard: Option<Arc<dyn Guard>>, limits: Arc<Limits>) -> Self {
+        Self { inbox, seen: Seen::new(&limits), guard, limits }
     }
 
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Takes a message if there is room for it.
+    /// Takes a message if it may come in and there is room for it. Without a guard that does not wait.
     ///
     /// # Errors
-    /// What is no message.
-    pub(super) fn take(&self, bytes: &[u8], source: IpAddr) -> Result<Heard, CodecError> {
-        let message = match talk::decode(bytes, self.limits.message)? {
+    /// Why not.
+    ///
+    /// # Cancel safety
+    /// Nothing is taken when the future is dropped before it is ready.
+    pub(super) async fn take(&self, bytes: &[u8], source: IpAddr) -> Result<Heard, Unheard> {
+        let message = match talk::decode(bytes, self.limits.message).map_err(Unheard::Garbage)? {
             Frame::Message(message, _) => message,
             Frame::HealthCheck => return Ok(Heard::Taken(None)),
-            Frame::Ack(_) => return Err(CodecError::Shape("an acknowledgement is no message".into())),
+            Frame::Ack(_) => {
+                return Err(Unheard::Garbage(CodecError::Shape("an acknowledgement is no message".into())));
+            }
         };
+        if let Some(guard) = &self.guard {
+            guard.admit(&message, source).await.map_err(Unheard::Turned)?;
+        }
         let Some(id) = message.id.clone() else {
             return Ok(self.inbox.try_put(message).map_or_else(Heard::Full, |()| Heard::Taken(None)));
         };

@@ -25,6 +25,8 @@ pub mod programs;
 pub mod raw;
 pub mod raw_websocket;
 pub mod registry;
+#[cfg(feature = "net")]
+pub mod room_peers;
 pub mod rooms;
 pub mod schema;
 #[cfg(all(unix, feature = "server", feature = "terminal"))]

@@ -1,5 +1,7 @@
 //! Accounts in memory that take their time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 use talk::limits::Limits;
 use talk::message::{Timestamp, UserId};
@@ -8,7 +10,7 @@ use talk::secret::{Password, SecretHash};
 use talk::store::{AccountStore, Issued, MemoryAccounts, Session, SessionId, StoreError, User};
 use tokio::sync::Notify;
 
-/// Renames and revokes at once, and says so when it is told to.
+/// Renames and revokes at once, and says so when it is told to; does so with names when it is `asked` to.
 #[derive(Debug)]
 pub(crate) struct SlowAccounts {
     inner: MemoryAccounts,
@@ -16,11 +18,17 @@ pub(crate) struct SlowAccounts {
     pub(crate) done: Notify,
     /// Lets it be said.
     pub(crate) tell: Notify,
+    pub(crate) asked: AtomicBool,
 }
 
 impl Default for SlowAccounts {
     fn default() -> Self {
-        Self { inner: MemoryAccounts::new(&Limits::default()), done: Notify::new(), tell: Notify::new() }
+        Self {
+            inner: MemoryAccounts::new(&Limits::default()),
+            done: Notify::new(),
+            tell: Notify::new(),
+            asked: AtomicBool::new(false),
+        }
     }
 }
 
@@ -58,7 +66,12 @@ impl AccountStore for SlowAccounts {
     }
 
     async fn by_nickname(&self, nickname: &Nickname, now: Timestamp) -> Result<Option<User>, StoreError> {
-        self.inner.by_nickname(nickname, now).await
+        let found = self.inner.by_nickname(nickname, now).await;
+        if self.asked.swap(false, Ordering::SeqCst) {
+            self.done.notify_one();
+            self.tell.notified().await;
+        }
+        found
     }
 
     async fn by_id(&self, user: UserId, now: Timestamp) -> Result<Option<User>, StoreError> {

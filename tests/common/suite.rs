@@ -28,6 +28,7 @@ macro_rules! suite {
             listening_ends_with_the_incoming,
             a_probe_tells_a_listener_from_nobody,
             foreign_addresses_are_refused,
+            a_guard_decides_who_is_heard,
         ]);
     };
 }

@@ -13,6 +13,13 @@ use talk::secret::Secret;
 use talk::store::{HistoryStore, Known, MemoryHistory, Page, Retention, StoreError};
 use tokio::sync::mpsc;
 
+/// Limits under which more waits for one who is away than is read at once, from one author.
+pub(crate) fn many_from_one() -> Limits {
+    let mut limits = Limits::default();
+    limits.offline_messages = 4096;
+    limits
+}
+
 pub(crate) fn nick(name: &str) -> Nickname {
     Nickname::new(name).unwrap()
 }

@@ -26,7 +26,7 @@ async fn say_to_bob(ann: &mut Session, range: std::ops::Range<usize>) {
 #[tokio::test(start_paused = true)]
 async fn it_comes_in_order_until_it_is_confirmed() {
     for count in [3, 40, 700] {
-        let hub = Hub::new();
+        let hub = Hub::with_limits(&many_from_one());
         let mut ann = Session::guest(&hub, "ann").await;
         let bob = Session::guest(&hub, "bob").await;
         let token = bob.drop_hard();
@@ -87,7 +87,8 @@ async fn one_who_comes_while_it_is_on_its_way_hears_it_once() {
 #[tokio::test(start_paused = true)]
 async fn so_much_waits_and_no_more() {
     let mut limits = Limits::default();
-    limits.offline_messages = 10;
+    // A quarter for each author.
+    limits.offline_messages = 40;
     let history = Moody::new(&limits);
     history.slow.store(50, Ordering::SeqCst);
     let hub = hub_over(history, &limits).await;

@@ -195,7 +195,7 @@ async fn a_direct_text_is_sent_and_then_delivered() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_told_of_one_who_is_away_until_they_come_back() {
     for count in [3, 300] {
-        let hub = Hub::new();
+        let hub = Hub::with_limits(&many_from_one());
         let mut ann = Session::guest(&hub, "ann").await;
         let bob = Session::guest(&hub, "bob").await;
         let (room, token) = (bob.own(), bob.drop_hard());

@@ -241,7 +241,12 @@ fn ban(name: &str, address: Option<&str>, until: Option<u64>) -> Ban {
 }
 
 fn mute(name: &str, until: Option<u64>) -> Mute {
-    Mute { user: UserId::random(), name: name.into(), until: until.map(Timestamp::from_millis) }
+    Mute {
+        user: UserId::random(),
+        name: name.into(),
+        address: Some([192, 0, 2, 7].into()),
+        until: until.map(Timestamp::from_millis),
+    }
 }
 
 fn blocks(count: usize) -> UserRules {

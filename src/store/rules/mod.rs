@@ -58,6 +58,8 @@ pub struct Mute {
     pub user: UserId,
     /// What they were called then.
     pub name: Arc<str>,
+    /// Where they came from, as with a [`Ban`].
+    pub address: Option<IpAddr>,
     /// When it ends; `None`: not by itself.
     pub until: Option<Timestamp>,
 }
@@ -82,15 +84,16 @@ impl RoomRules {
     /// into IPv6 is the IPv4 address; of IPv6 the network of 64 bits counts, all of which one host may use.
     #[must_use]
     pub fn banned(&self, user: UserId, address: Option<IpAddr>, now: Timestamp) -> bool {
-        let address = address.map(network);
-        let meant = |ban: &Ban| ban.user == user || address.is_some() && ban.address.map(network) == address;
-        self.bans.iter().any(|ban| stands(ban.until, now) && meant(ban))
+        let from = address.map(network);
+        self.bans.iter().any(|ban| stands(ban.until, now) && (ban.user == user || same(from, ban.address)))
     }
 
-    /// Whether a mute that has not ended names the user.
+    /// Whether a mute that has not ended names the user, or the address they come from, as with
+    /// [`banned`](Self::banned).
     #[must_use]
-    pub fn muted(&self, user: UserId, now: Timestamp) -> bool {
-        self.mutes.iter().any(|mute| stands(mute.until, now) && mute.user == user)
+    pub fn muted(&self, user: UserId, address: Option<IpAddr>, now: Timestamp) -> bool {
+        let from = address.map(network);
+        self.mutes.iter().any(|mute| stands(mute.until, now) && (mute.user == user || same(from, mute.address)))
     }
 
     /// Drops the bans and mutes that have ended; tells whether there were any.
@@ -191,6 +194,11 @@ impl Bounds {
     }
 }
 
+/// Whether somebody comes from that address, of which the network counts.
+fn same(from: Option<IpAddr>, address: Option<IpAddr>) -> bool {
+    from.is_some() && address.map(network) == from
+}
+
 fn stands(until: Option<Timestamp>, now: Timestamp) -> bool {
     until.is_none_or(|end| now < end)
 }
@@ -200,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ban_names_a_user_and_an_address() {
+    fn bans_and_mutes_name_a_user_and_an_address() {
         let (ann, bob) = (UserId::random(), UserId::random());
         let from = |address: &str| Some(address.parse::<IpAddr>().unwrap());
         let ban = Ban { user: ann, name: "ann".into(), address: from("192.0.2.1"), until: None };
@@ -213,6 +221,10 @@ mod tests {
         assert!(network.banned(bob, from("2001:db8::ffff:2"), at(0)), "one host has a whole network of addresses");
         assert!(!network.banned(bob, from("2001:db8:0:1::1"), at(0)));
         assert!(!rules.banned(bob, None, at(0)));
+        let mute = Mute { user: ann, name: "ann".into(), address: from("192.0.2.1"), until: None };
+        let muted = RoomRules { mutes: vec![mute], ..RoomRules::default() };
+        assert!(muted.muted(ann, None, at(0)) && muted.muted(bob, from("::ffff:192.0.2.1"), at(0)));
+        assert!(!muted.muted(bob, from("192.0.2.2"), at(0)) && !muted.muted(bob, None, at(0)));
         let account = RoomRules { bans: vec![Ban { address: None, ..ban }], ..RoomRules::default() };
         assert!(account.banned(ann, from("192.0.2.1"), at(0)));
         assert!(!account.banned(bob, None, at(0)), "no address is not an address that two can share");
@@ -222,15 +234,15 @@ mod tests {
     fn bans_and_mutes_end_at_their_time_and_are_dropped_then() {
         let (ann, bob) = (UserId::random(), UserId::random());
         let ban = |user, until| Ban { user, name: "x".into(), address: None, until };
-        let mute = |user, until| Mute { user, name: "x".into(), until };
+        let mute = |user, until| Mute { user, name: "x".into(), address: None, until };
         let mut rules = RoomRules {
             bans: vec![ban(ann, Some(at(10))), ban(bob, None)],
             mutes: vec![mute(bob, Some(at(20))), mute(ann, None)],
             ..RoomRules::default()
         };
         assert!(rules.banned(ann, None, at(9)) && !rules.banned(ann, None, at(10)));
-        assert!(rules.muted(bob, at(19)) && !rules.muted(bob, at(20)));
-        assert!(rules.muted(ann, at(u64::MAX)) && rules.banned(bob, None, at(u64::MAX)));
+        assert!(rules.muted(bob, None, at(19)) && !rules.muted(bob, None, at(20)));
+        assert!(rules.muted(ann, None, at(u64::MAX)) && rules.banned(bob, None, at(u64::MAX)));
         assert!(!rules.expire(at(9)));
         assert!(rules.expire(at(10)));
         assert_eq!((rules.bans.len(), rules.mutes.len()), (1, 2));
@@ -243,7 +255,7 @@ mod tests {
         let ann = UserId::random();
         assert!(RoomRules::default().is_empty() && UserRules::default().is_empty());
         let ban = Ban { user: ann, name: "ann".into(), address: None, until: None };
-        let mute = Mute { user: ann, name: "ann".into(), until: None };
+        let mute = Mute { user: ann, name: "ann".into(), address: None, until: None };
         for rules in [
             RoomRules { maker: Some(ann), ..RoomRules::default() },
             RoomRules { closed: true, ..RoomRules::default() },

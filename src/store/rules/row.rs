@@ -111,6 +111,9 @@ struct StoredBan {
 struct StoredMute {
     user: Id,
     name: String,
+    /// Absent in what was written when only users were muted.
+    #[serde(default)]
+    address: Option<IpAddr>,
     /// In milliseconds since the Unix epoch.
     until: Option<u64>,
 }
@@ -149,7 +152,12 @@ impl From<&Ban> for StoredBan {
 
 impl From<&Mute> for StoredMute {
     fn from(mute: &Mute) -> Self {
-        Self { user: Id(mute.user), name: mute.name.to_string(), until: mute.until.map(Timestamp::as_millis) }
+        Self {
+            user: Id(mute.user),
+            name: mute.name.to_string(),
+            address: mute.address,
+            until: mute.until.map(Timestamp::as_millis),
+        }
     }
 }
 
@@ -164,6 +172,7 @@ impl From<StoredRoom> for RoomRules {
         let mute = |mute: StoredMute| Mute {
             user: mute.user.0,
             name: mute.name.into(),
+            address: mute.address,
             until: mute.until.map(Timestamp::from_millis),
         };
         Self {

@@ -326,7 +326,7 @@ mod tests {
     }
 
     fn mutes(count: usize) -> RoomRules {
-        let mute = || Mute { user: UserId::random(), name: "ann".into(), until: None };
+        let mute = || Mute { user: UserId::random(), name: "ann".into(), address: None, until: None };
         RoomRules { mutes: std::iter::repeat_with(mute).take(count).collect(), ..RoomRules::default() }
     }
 }

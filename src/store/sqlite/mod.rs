@@ -163,7 +163,13 @@ fn closed() -> StoreError {
 }
 
 fn unavailable(what: &str, error: &io::Error) -> StoreError {
-    StoreError::Unavailable(format!("{what}: {error}"))
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied => "; let the user that this runs as write there, or name another directory",
+        io::ErrorKind::ReadOnlyFilesystem => "; name a directory that can be written to",
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => "; name a directory, not a file",
+        _ => "",
+    };
+    StoreError::Unavailable(format!("{what}: {error}{advice}"))
 }
 
 fn make_dir(dir: &Path) -> io::Result<()> {
@@ -231,7 +237,9 @@ fn prepare(connection: &mut Connection, spec: &Spec) -> Result<(), StoreError> {
     match missing {
         Some([]) => Ok(()),
         Some(missing) => bring_up(connection, version, missing).map_err(|e| failure(&e)),
-        None => Err(StoreError::Unavailable(format!("version {version} of the data needs a newer program"))),
+        None => Err(StoreError::Unavailable(format!(
+            "version {version} of the data needs a newer program; run that one, or name another directory"
+        ))),
     }
 }
 

@@ -2,20 +2,24 @@
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::outbox::{now, passing, sleep_until};
 use super::receiver::Receiver;
 use super::{BATCH, BUFFER, PROBE, SOCKET_BUFFER};
 use crate::address::Host;
-use crate::codec::talk::{self, Frame};
+use crate::codec::talk::{self, Frame, Order};
 use crate::limits::Limits;
-use crate::transport::Inbox;
+use crate::message::Message;
+use crate::transport::{Guard, Inbox};
 
 /// Opens a socket on the first address of the host that can be had, IPv4 before IPv6.
 pub(super) async fn bind(host: &Host, port: u16) -> io::Result<UdpSocket> {
@@ -46,17 +50,24 @@ fn open(at: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// Hears until the inbox is no longer wanted.
-pub(super) async fn listen(socket: UdpSocket, inbox: Inbox, limits: Limits) {
+pub(super) async fn listen(socket: UdpSocket, inbox: Inbox, guard: Option<Arc<dyn Guard>>, limits: Limits) {
     let stop = inbox.stopped().clone();
     let mut stopped = pin!(stop.cancelled());
     let receiver = Receiver::new(&limits, inbox.clone());
-    let mut ear = Ear { socket: &socket, receiver, inbox, limit: limits.message, answer: Vec::new() };
+    let (limit, asked) = (limits.message, JoinSet::new());
+    let mut ear = Ear { socket: &socket, receiver, inbox, guard, asked, limit, answer: Vec::new() };
     let mut buffer = vec![0; BUFFER];
     loop {
         let due = ear.receiver.next_due();
         let ready = tokio::select! {
             () = &mut stopped => break,
             () = sleep_until(due) => false,
+            Some(answered) = ear.asked.join_next() => {
+                if let Ok(Some(datagram)) = answered {
+                    ear.take(now(), datagram);
+                }
+                false
+            }
             _ = socket.readable() => true,
         };
         ear.receiver.tick(now());
@@ -83,8 +94,19 @@ struct Ear<'a> {
     socket: &'a UdpSocket,
     receiver: Receiver,
     inbox: Inbox,
+    guard: Option<Arc<dyn Guard>>,
+    /// What the guard has not answered at once; a message that may not come in becomes nothing.
+    asked: JoinSet<Option<Datagram>>,
     limit: usize,
     answer: Vec<u8>,
+}
+
+/// A message as it came.
+struct Datagram {
+    message: Message,
+    order: Option<Order>,
+    length: usize,
+    from: SocketAddr,
 }
 
 impl Ear<'_> {
@@ -106,13 +128,10 @@ impl Ear<'_> {
     fn hear(&mut self, now: Instant, datagram: &[u8], from: SocketAddr) {
         match talk::decode(datagram, self.limit) {
             Ok(Frame::Message(message, order)) => {
-                self.answer.clear();
-                if let Some(id) = &message.id {
-                    talk::encode_ack(id, &mut self.answer);
-                }
-                let taken = self.receiver.hear(now, from.ip(), message, order.as_ref());
-                if taken && self.answer.len() < datagram.len() {
-                    self.say(&self.answer, from);
+                let datagram = Datagram { message, order, length: datagram.len(), from };
+                match self.guard.clone() {
+                    None => self.take(now, datagram),
+                    Some(guard) => self.ask(now, guard, datagram),
                 }
             }
             Ok(Frame::HealthCheck) => {}
@@ -121,6 +140,36 @@ impl Ear<'_> {
                 Some(uuid) => self.say(uuid, from),
                 None => self.inbox.count_lost(),
             },
+        }
+    }
+
+    /// Takes a message at once if the guard knows the answer at once, as otherwise what has no number could be overtaken.
+    fn ask(&mut self, now: Instant, guard: Arc<dyn Guard>, datagram: Datagram) {
+        let inbox = self.inbox.clone();
+        let mut asking: Pin<Box<_>> = Box::pin(async move {
+            let admitted = guard.admit(&datagram.message, datagram.from.ip().to_canonical()).await;
+            if admitted.is_err() {
+                inbox.count_lost();
+            }
+            admitted.is_ok().then_some(datagram)
+        });
+        match asking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(datagram)) => self.take(now, datagram),
+            Poll::Ready(None) => {}
+            Poll::Pending if self.asked.len() < MOST_ASKED => drop(self.asked.spawn(asking)),
+            Poll::Pending => self.inbox.count_lost(),
+        }
+    }
+
+    fn take(&mut self, now: Instant, datagram: Datagram) {
+        let Datagram { message, order, length, from } = datagram;
+        self.answer.clear();
+        if let Some(id) = &message.id {
+            talk::encode_ack(id, &mut self.answer);
+        }
+        let taken = self.receiver.hear(now, from.ip(), message, order.as_ref());
+        if taken && self.answer.len() < length {
+            self.say(&self.answer, from);
         }
     }
 
@@ -137,4 +186,7 @@ fn probed(datagram: &[u8]) -> Option<&[u8]> {
     hyphenated.then_some(uuid)
 }
 
+/// Messages about which a guard is asked at a time. One more is dropped and counted; senders that wait for an
+/// acknowledgement send it again.
+const MOST_ASKED: usize = 64;
 const PAUSE: Duration = Duration::from_millis(100);

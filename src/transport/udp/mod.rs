@@ -10,6 +10,7 @@ mod simulation;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,7 +21,7 @@ use self::names::Names;
 use self::outbox::{NotSent, Outbox};
 use self::sender::{Fate, Full};
 use super::checks::{check_text, network};
-use super::{Incoming, Sent, Transport, TransportError};
+use super::{Guard, Incoming, Sent, Transport, TransportError};
 use crate::address::{Address, Entry, Protocol};
 use crate::codec::talk;
 use crate::limits::Limits;
@@ -58,6 +59,18 @@ impl Udp {
         Self { limits: limits.clone(), names: Names::default(), outbox: Outbox::new() }
     }
 
+    async fn open(&self, at: &Address, guard: Option<Arc<dyn Guard>>) -> Result<Incoming, TransportError> {
+        let (host, port) = network(at, &Protocol::UDP)?;
+        let opened = match listener::bind(host, port).await {
+            Ok(socket) => socket.local_addr().map(|local| (socket, local)),
+            Err(error) => Err(error),
+        };
+        let (socket, local) = opened.map_err(|source| TransportError::Listen { at: at.clone(), source })?;
+        let (inbox, incoming) = Incoming::channel(Address::socket(Protocol::UDP, local), self.limits.inbox.max(1));
+        tokio::spawn(listener::listen(socket, inbox, guard, self.limits.clone()));
+        Ok(incoming)
+    }
+
     async fn send_once(&self, at: SocketAddr, to: &Entry, message: &Message) -> Result<Sent, TransportError> {
         let bytes = talk::encode_v1(message);
         let sent = match self.outbox.socket(at) {
@@ -84,15 +97,11 @@ impl Transport for Udp {
     }
 
     async fn listen(&self, at: &Address) -> Result<Incoming, TransportError> {
-        let (host, port) = network(at, &Protocol::UDP)?;
-        let opened = match listener::bind(host, port).await {
-            Ok(socket) => socket.local_addr().map(|local| (socket, local)),
-            Err(error) => Err(error),
-        };
-        let (socket, local) = opened.map_err(|source| TransportError::Listen { at: at.clone(), source })?;
-        let (inbox, incoming) = Incoming::channel(Address::socket(Protocol::UDP, local), self.limits.inbox.max(1));
-        tokio::spawn(listener::listen(socket, inbox, self.limits.clone()));
-        Ok(incoming)
+        self.open(at, None).await
+    }
+
+    async fn listen_guarded(&self, at: &Address, guard: Arc<dyn Guard>) -> Result<Incoming, TransportError> {
+        self.open(at, Some(guard)).await
     }
 
     async fn send(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError> {

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 
-use super::super::receiver::{HEALTH, Heard, Receiver, check_origin, health};
+use super::super::receiver::{HEALTH, Heard, Receiver, Unheard, check_origin, health};
 use super::{PATHS, config};
 use crate::codec::CodecError;
 use crate::codec::talk::{SUBPROTOCOL, encode_ack};
@@ -31,12 +31,12 @@ use crate::message::MessageId;
 use crate::net::http::{self, Answer, Handler, Problem, Upgrade, Upgraded, check_head, linger};
 use crate::net::io::Io;
 use crate::net::upgrade::{check_upgrade, has_token, switching};
-use crate::transport::Inbox;
+use crate::transport::{Guard, Inbox, Turned};
 
 /// Listens until the inbox is dropped, then lets every connection close for [`Limits::grace`].
-pub(super) async fn serve(listener: TcpListener, inbox: Inbox, limits: Arc<Limits>) {
+pub(super) async fn serve(listener: TcpListener, inbox: Inbox, guard: Option<Arc<dyn Guard>>, limits: Arc<Limits>) {
     let stop = inbox.stopped().clone();
-    let receiver = Arc::new(Receiver::new(inbox, limits.clone()));
+    let receiver = Arc::new(Receiver::new(inbox, guard, limits.clone()));
     let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
     let handler = Listening { receiver, tasks: tasks.clone(), stop: stop.clone(), ended: ended.clone() };
     http::serve(listener, handler, limits.clone(), stop).await;
@@ -149,25 +149,29 @@ async fn read_messages(
             Some(Err(error)) => return close_for(&error),
             None => return Close::Gone,
         };
-        let heard = match receiver.take(text.as_bytes(), source) {
+        let heard = match while_paying(receiver.take(text.as_bytes(), source), socket, owed).await {
             Ok(Heard::Taken(id)) => Ok(id),
-            Ok(Heard::Full(message)) => {
-                let mut taken = pin!(receiver.take_when_free(message, source));
-                poll_fn(|cx| {
-                    if let Poll::Ready(taken) = taken.as_mut().poll(cx) {
-                        return Poll::Ready(taken);
-                    }
-                    // What is confirmed already must not wait for the program. What breaks, the next read will tell.
-                    let _ = owed.poll_pay(socket, cx);
-                    Poll::Pending
-                })
-                .await
-            }
-            Err(error) => return Close::With(close_code(&error), error.to_string()),
+            Ok(Heard::Full(message)) => while_paying(receiver.take_when_free(message, source), socket, owed).await,
+            Err(Unheard::Garbage(error)) => return Close::With(close_code(&error), error.to_string()),
+            Err(Unheard::Turned(turned)) => return Close::With(turned_code(&turned), turned.reason().to_owned()),
         };
         let Ok(id) = heard else { return Close::With(CloseCode::Away, String::new()) };
         owed.add(id.filter(|_| v2));
     }
+}
+
+/// Waits for `taking`. What is confirmed already must not wait for it, nor for the program behind it; what breaks, the
+/// next read will tell.
+async fn while_paying<T>(taking: impl Future<Output = T>, socket: &mut WebSocketStream<Io>, owed: &mut Owed) -> T {
+    let mut taking = pin!(taking);
+    poll_fn(|cx| {
+        if let Poll::Ready(taken) = taking.as_mut().poll(cx) {
+            return Poll::Ready(taken);
+        }
+        let _ = owed.poll_pay(socket, cx);
+        Poll::Pending
+    })
+    .await
 }
 
 /// The next frame. Meanwhile confirmations leave, in one write when nothing more is there to read; but nobody waits for
@@ -252,6 +256,13 @@ fn close_code(error: &CodecError) -> CloseCode {
         CodecError::Syntax(_) => CloseCode::Invalid,
         CodecError::TooLong { .. } => CloseCode::Size,
         CodecError::Shape(_) | CodecError::Value { .. } => CloseCode::Policy,
+    }
+}
+
+fn turned_code(turned: &Turned) -> CloseCode {
+    match turned {
+        Turned::Away(_) | Turned::TooFast(_) => CloseCode::Policy,
+        Turned::Later(_) => CloseCode::Again,
     }
 }
 

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use self::link::{Job, Link};
 use super::checks::{check_text, network};
-use super::{Incoming, Sent, Transport, TransportError};
+use super::{Guard, Incoming, Sent, Transport, TransportError};
 use crate::address::{Address, Entry, Host, Protocol};
 use crate::limits::Limits;
 use crate::message::Message;
@@ -62,6 +62,16 @@ impl WebSocket {
         Self { limits: Arc::new(limits.clone()), peers: Mutex::default(), links: TaskTracker::new() }
     }
 
+    async fn open(&self, at: &Address, guard: Option<Arc<dyn Guard>>) -> Result<Incoming, TransportError> {
+        let (host, port) = network(at, &Protocol::WEBSOCKET)?;
+        let failed = |source| TransportError::Listen { at: at.clone(), source };
+        let listener = listener::bind(host, port).await.map_err(failed)?;
+        let local = Address::socket(Protocol::WEBSOCKET, listener.local_addr().map_err(failed)?);
+        let (inbox, incoming) = Incoming::channel(local, self.limits.inbox.max(1));
+        tokio::spawn(listen::serve(listener, inbox, guard, self.limits.clone()));
+        Ok(incoming)
+    }
+
     fn door(&self, at: &Address, host: &Host, port: u16) -> Result<Door, TransportError> {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(peer) = peers.get_mut(at) {
@@ -104,13 +114,11 @@ impl Transport for WebSocket {
     }
 
     async fn listen(&self, at: &Address) -> Result<Incoming, TransportError> {
-        let (host, port) = network(at, &Protocol::WEBSOCKET)?;
-        let failed = |source| TransportError::Listen { at: at.clone(), source };
-        let listener = listener::bind(host, port).await.map_err(failed)?;
-        let local = Address::socket(Protocol::WEBSOCKET, listener.local_addr().map_err(failed)?);
-        let (inbox, incoming) = Incoming::channel(local, self.limits.inbox.max(1));
-        tokio::spawn(listen::serve(listener, inbox, self.limits.clone()));
-        Ok(incoming)
+        self.open(at, None).await
+    }
+
+    async fn listen_guarded(&self, at: &Address, guard: Arc<dyn Guard>) -> Result<Incoming, TransportError> {
+        self.open(at, Some(guard)).await
     }
 
     async fn send(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError> {

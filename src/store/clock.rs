@@ -1,4 +1,4 @@
-//! The clock that leases run by.
+//! The clock that a registry's leases run by.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,18 +8,18 @@ use crate::message::Timestamp;
 
 /// The wall clock at its making, and the monotonic one from there on: a clock that is set does not end leases.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     start: Timestamp,
     since: Instant,
 }
 
 impl Clock {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { start: Timestamp::default().after(wall), since: Instant::now() }
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.start.after(self.since.elapsed())
     }
 }

@@ -1,0 +1,353 @@
+//! One peer in one room: says there what it writes, and carries to it what is said there.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::copies::{ENCODING, pieces};
+use super::guests::Guest;
+use super::pipe::{Pipe, Settled};
+use super::route::{Peers, at};
+use super::taken::Taken;
+use crate::address::{Entry, Protocol};
+use crate::hub::{Batch, Encoding, Hub, Offered, Outbox, Seat, Sink};
+use crate::message::{Closing, Command, Event, Message, Refusal, RoomKey};
+use crate::name::{RoomName, UserName};
+use crate::text::SafeText;
+use crate::transport::{Sent, Transport};
+
+/// Whether a member came in, once that is known.
+pub(super) type Joined = watch::Sender<Option<Result<(), Refusal>>>;
+
+/// What is known of a member before it comes in.
+#[derive(Clone, Debug)]
+pub(super) struct Newcomer {
+    /// The peer.
+    pub(super) name: UserName,
+    /// Its entry as it stands in the registry.
+    pub(super) entry: Entry,
+    /// From where it spoke.
+    pub(super) source: IpAddr,
+    /// Whether it is known to be there, because it spoke by a connection.
+    pub(super) proven: bool,
+}
+
+/// Where members are.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) hub: Hub,
+    pub(super) peers: Peers,
+    pub(super) room: RoomName,
+    /// The name under which the room writes.
+    pub(super) called: UserName,
+    pub(super) stop: CancellationToken,
+}
+
+/// Why a member is one no more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum End {
+    /// It said nothing for [`SILENCE`].
+    Silent,
+    /// Its entry went, or is another.
+    Entry,
+    /// [`MOST_FAILURES`] sends in a row failed.
+    Failing,
+    /// It did not acknowledge the first thing that it was sent, so nobody knows whether it is there at all.
+    Unproven,
+    /// The room put it out, or did not wait for it any longer.
+    Out,
+    /// The server stops.
+    Stopped,
+}
+
+/// Serves a member until it is one no more.
+pub(super) async fn serve(place: &Place, newcomer: Newcomer, texts: mpsc::Receiver<Arc<str>>, joined: Joined) -> End {
+    match enter(place, &newcomer).await {
+        Ok((seat, guest, entry, transport)) => {
+            let _ = joined.send(Some(Ok(())));
+            let proven = newcomer.proven;
+            let now = Instant::now();
+            let member = Member {
+                place,
+                newcomer,
+                entry,
+                transport,
+                guest,
+                texts,
+                seat,
+                pipe: Pipe::default(),
+                failures: 0,
+                proven,
+                room: Taken::default(),
+                direct: Taken::default(),
+                silent_at: now + SILENCE,
+                look_at: now + LOOK,
+            };
+            member.run().await
+        }
+        Err(refusal) => {
+            let _ = joined.send(Some(Err(refusal)));
+            End::Out
+        }
+    }
+}
+
+type Entered = (Seat, Arc<Guest>, Entry, Arc<dyn Transport>);
+
+async fn enter(place: &Place, newcomer: &Newcomer) -> Result<Entered, Refusal> {
+    let shared = &place.peers.shared;
+    let protocol = newcomer.entry.address.protocol();
+    let transport = shared.transports.get(protocol).ok_or(Refusal::Unavailable)?.clone();
+    let entry = at(&newcomer.entry, newcomer.source).ok_or(Refusal::Unavailable)?;
+    let outbox: Arc<Outbox> = Arc::new(Outbox::new(Queue, &shared.limits));
+    let whom = (&newcomer.entry, newcomer.source);
+    let (mut seat, guest) = shared.guests.open(&place.hub, &newcomer.name, whom, &outbox).await?;
+    if let Err(refusal) = seat.run(Command::Enter(place.room.clone())).await {
+        seat.end(Closing::Exit, None).await;
+        return Err(refusal);
+    }
+    Ok((seat, guest, entry, transport))
+}
+
+struct Member<'a> {
+    place: &'a Place,
+    newcomer: Newcomer,
+    /// Where it is sent to.
+    entry: Entry,
+    transport: Arc<dyn Transport>,
+    guest: Arc<Guest>,
+    texts: mpsc::Receiver<Arc<str>>,
+    seat: Seat,
+    pipe: Pipe,
+    /// Sends in a row that failed.
+    failures: u32,
+    proven: bool,
+    /// What it took of the room, and of what was said to it alone.
+    room: Taken,
+    direct: Taken,
+    silent_at: Instant,
+    look_at: Instant,
+}
+
+impl Member<'_> {
+    async fn run(mut self) -> End {
+        let outbox = self.seat.outbox().clone();
+        let end = loop {
+            let tell_at = self.room.due().into_iter().chain(self.direct.due()).min();
+            let due = self.silent_at.min(self.look_at).min(tell_at.unwrap_or(self.silent_at));
+            let takes = self.pipe.len() < self.window();
+            tokio::select! {
+                () = self.place.stop.cancelled() => break End::Stopped,
+                text = self.texts.recv() => match text {
+                    Some(text) => self.say(text).await,
+                    None => break End::Entry,
+                },
+                settled = self.pipe.settled(), if self.pipe.len() > 0 => {
+                    if let Some(end) = self.settle(settled) {
+                        break end;
+                    }
+                }
+                () = outbox.waiting(), if takes => {
+                    if outbox.end().is_some() || self.take(&outbox) {
+                        break End::Out;
+                    }
+                }
+                () = sleep_until(due) => {}
+            }
+            self.tell().await;
+            if let Some(end) = self.look(Instant::now()).await {
+                break end;
+            }
+        };
+        debug!(peer = %self.newcomer.name, room = %self.place.room, ?end, "a peer is no member any more");
+        self.texts.close();
+        if matches!(end, End::Stopped | End::Out) {
+            let grace = self.place.peers.shared.limits.grace;
+            let _ = timeout(grace, self.finish(&outbox)).await;
+        }
+        self.seat.end(Closing::Exit, None).await;
+        end
+    }
+
+    /// Sends what waits.
+    async fn finish(&mut self, outbox: &Outbox) {
+        loop {
+            while self.pipe.len() < self.window() && outbox.queued() != (0, 0) {
+                self.take(outbox);
+            }
+            if self.pipe.len() == 0 {
+                return;
+            }
+            let settled = self.pipe.settled().await;
+            if self.settle(settled).is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Says in the room what the peer wrote.
+    async fn say(&mut self, body: Arc<str>) {
+        self.silent_at = Instant::now() + SILENCE;
+        let room = Some(self.place.room.clone());
+        if let Err(refusal) = self.seat.run(Command::Say { room, body, id: None }).await {
+            self.seat.refuse(refusal, None);
+        }
+    }
+
+    /// How many messages may be on their way at once.
+    fn window(&self) -> usize {
+        match self.entry.address.protocol() {
+            _ if !self.proven => 1,
+            // One request at a time, anyway.
+            protocol if *protocol == Protocol::HTTP => 1,
+            _ => WINDOW,
+        }
+    }
+
+    /// Begins to send the next of what waits; tells whether that says that the peer was put out of the room.
+    fn take(&mut self, outbox: &Outbox) -> bool {
+        let (mut next, mut out) = (None, false);
+        outbox.flush_with(|batch| {
+            if next.is_some() {
+                return Offered::Full;
+            }
+            let (mut start, length) = (0, batch.bytes().len());
+            for (event, end) in batch.events().iter().zip(batch.ends()) {
+                if let Event::Left { user, .. } = event {
+                    out |= self.guest.nickname() == Some(user);
+                }
+                if end > start {
+                    let text = String::from_utf8_lossy(&batch.bytes()[start..end]).into_owned();
+                    next = Some((event.clone(), text));
+                    return if end == length { Offered::All } else { Offered::Part(end) };
+                }
+                start = end;
+            }
+            Offered::All
+        });
+        if let Some((event, text)) = next {
+            self.send(&event, text);
+        }
+        out
+    }
+
+    fn send(&mut self, event: &Event, text: String) {
+        let most = self.place.peers.shared.limits.message;
+        match event {
+            Event::Message(post) if matches!(post.record.room, RoomKey::Direct(_)) => {
+                let (post, peers, transport) = (post.clone(), self.place.peers.clone(), self.transport.clone());
+                let (to, called) = (self.entry.clone(), self.place.called.clone());
+                let place = (post.record.room.clone(), post.record.seq);
+                let sending = async move {
+                    let from = peers.shared.called(&post.record.from, post.record.user).await.unwrap_or(called);
+                    transport.send(&to, &Message::new(from, &post.record.body)).await
+                };
+                self.pipe.put(Box::pin(sending), Some(place));
+            }
+            event => {
+                let place = match event {
+                    Event::Message(post) => Some((post.record.room.clone(), post.record.seq)),
+                    _ => None,
+                };
+                let mut pieces = pieces(&text, most).into_iter().peekable();
+                while let Some(piece) = pieces.next() {
+                    let message = Message::new(self.place.called.clone(), &piece);
+                    let (to, transport) = (self.entry.clone(), self.transport.clone());
+                    let sending = async move { transport.send(&to, &message).await };
+                    let place = if pieces.peek().is_none() { place.clone() } else { None };
+                    self.pipe.put(Box::pin(sending), place);
+                }
+            }
+        }
+    }
+
+    /// Takes in how a send ended; tells whether that was one failure too many.
+    fn settle(&mut self, settled: Settled) -> Option<End> {
+        let Settled { place, sent } = settled;
+        let of_room = !matches!(place, Some((RoomKey::Direct(_), _)));
+        let taken = if of_room { &mut self.room } else { &mut self.direct };
+        match sent {
+            Ok(Sent::Delivered) => {
+                (self.failures, self.proven) = (0, true);
+                if let Some((_, seq)) = place {
+                    taken.delivered(seq);
+                }
+                None
+            }
+            Ok(_) => {
+                self.failures = 0;
+                taken.doubtful(Instant::now());
+                None
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                debug!(peer = %self.newcomer.name, reason = %SafeText(&reason), "a peer was not reached");
+                taken.doubtful(Instant::now());
+                self.failures += 1;
+                if !self.proven {
+                    return Some(End::Unproven);
+                }
+                (self.failures >= MOST_FAILURES).then_some(End::Failing)
+            }
+        }
+    }
+
+    /// Tells the hub what the peer's program has.
+    async fn tell(&mut self) {
+        let now = Instant::now();
+        let room = self.room.tell(now).map(|seq| (RoomKey::Room(self.place.room.clone()), seq));
+        let direct = self.direct.tell(now).map(|seq| (RoomKey::Direct(self.seat.user()), seq));
+        for (room, seq) in room.into_iter().chain(direct) {
+            if let Err(refusal) = self.seat.run(Command::Received { room, seq }).await {
+                debug!(peer = %self.newcomer.name, %refusal, "a receipt is not told");
+            }
+        }
+    }
+
+    /// Looks whether the peer is to stay.
+    async fn look(&mut self, now: Instant) -> Option<End> {
+        if now >= self.silent_at {
+            return Some(End::Silent);
+        }
+        if now >= self.look_at {
+            self.look_at = now + LOOK;
+            let entry = self.place.peers.shared.entry(&self.newcomer.name).await;
+            // What cannot be told at the moment is as it was.
+            if entry.is_ok_and(|entry| entry.as_ref() != Some(&self.newcomer.entry)) {
+                return Some(End::Entry);
+            }
+        }
+        None
+    }
+}
+
+/// A peer's way out: its own task takes what waits.
+struct Queue;
+
+impl Sink for Queue {
+    fn encoding(&self) -> Encoding {
+        ENCODING
+    }
+
+    fn offer(&self, _: &Batch) -> Offered {
+        Offered::Full
+    }
+
+    fn echo(&self) -> bool {
+        false
+    }
+}
+
+/// A peer that says nothing for so long is no member any more.
+const SILENCE: Duration = Duration::from_secs(600);
+/// How often a member's entry is looked for.
+const LOOK: Duration = Duration::from_secs(1);
+/// Sends in a row that may fail.
+const MOST_FAILURES: u32 = 3;
+/// Messages to one peer that are on their way at once.
+const WINDOW: usize = 32;

@@ -1,0 +1,110 @@
+//! Direct messages to peers, and from rooms to one member alone.
+
+use super::stage::{ELSEWHERE, Fate, HERE, Stage, ip, user};
+use crate::address::{Features, Protocol};
+use crate::limits::Limits;
+use crate::message::{Command, Delivery, Event, MessageId, Refusal};
+
+/// What Ann hears of a direct message.
+async fn direct(
+    stage: &Stage,
+    ann: &mut super::stage::Sitting,
+    to: &str,
+    text: &str,
+) -> Result<(Delivery, String), String> {
+    let id = Some(MessageId::random());
+    let _ = stage;
+    if let Err(refusal) = ann.seat.run(Command::Direct { to: to.into(), body: text.into(), id }).await {
+        return Err(refusal.to_string());
+    }
+    loop {
+        match ann.event().await {
+            Event::DirectReceipt { state, reason, .. } => return Ok((state, reason.unwrap_or_default().into())),
+            Event::Refused { why: Refusal::NoUser(name), .. } => return Err(name),
+            _ => {}
+        }
+    }
+}
+
+async fn stage() -> (Stage, super::stage::Sitting) {
+    let stage = Stage::empty(&Limits::default());
+    let ann = stage.sit("ann", "global").await;
+    stage.register("bob", Protocol::HTTP, HERE, 9001).await;
+    stage.spoken.note(&user("bob"), ip(HERE));
+    (stage, ann)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_direct_message_reaches_a_peer_under_its_authors_name() {
+    let (mut stage, mut ann) = stage().await;
+    assert_eq!(direct(&stage, &mut ann, "peer:bob", "hi").await.unwrap().0, Delivery::Delivered);
+    assert_eq!(stage.next_sent().await, (9001, "ann".into(), "hi".into()));
+    stage.http.set(Fate::Unconfirmed);
+    assert_eq!(direct(&stage, &mut ann, "peer:bob", "hi").await.unwrap().0, Delivery::Unconfirmed);
+    stage.http.set(Fate::Fails);
+    let failed = direct(&stage, &mut ann, "peer:bob", "hi").await.unwrap();
+    assert_eq!(failed, (Delivery::Failed, "timed out".into()));
+    for nobody in ["peer:cid", "peer:", "peer:a b", "peer:BOB", "peer:peer:bob", "bob"] {
+        assert!(direct(&stage, &mut ann, nobody, "hi").await.is_err(), "{nobody}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_to_whoever_did_not_speak_from_where_they_are_registered() {
+    let (mut stage, mut ann) = stage().await;
+    stage.register("silent", Protocol::HTTP, HERE, 9002).await;
+    stage.register("moved", Protocol::HTTP, "192.0.2.1", 9003).await;
+    stage.spoken.note(&user("moved"), ip(HERE));
+    stage.register("far", Protocol::UDP, ELSEWHERE, 9004).await;
+    stage.spoken.note(&user("far"), ip(HERE));
+    stage.register_with("lobby", Protocol::HTTP, HERE, 9005, Features::of_room(), None).await;
+    stage.spoken.note(&user("lobby"), ip(HERE));
+    stage.register("unix", Protocol::WEBSOCKET, HERE, 9006).await;
+    stage.spoken.note(&user("unix"), ip(HERE));
+    for (name, why) in [
+        ("silent", "never_heard"),
+        ("moved", "heard_from_elsewhere"),
+        ("far", "heard_from_elsewhere"),
+        ("lobby", "is_a_room"),
+        ("unix", "no_transport"),
+    ] {
+        let told = direct(&stage, &mut ann, &format!("peer:{name}"), "hi").await.unwrap();
+        assert_eq!(told, (Delivery::Failed, why.into()), "{name}");
+    }
+    stage.expect_nothing_sent().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_writes_to_a_peer_under_the_name_of_a_room_or_of_another_peer() {
+    let (mut stage, _ann) = stage().await;
+    stage.register_with("lobby", Protocol::HTTP, HERE, 9005, Features::of_room(), None).await;
+    stage.register("cid", Protocol::HTTP, HERE, 9006).await;
+    for name in ["lobby", "cid", "a.b", "саша", "Zen tester"] {
+        let mut eve = stage.sit(name, "global").await;
+        let sent = direct(&stage, &mut eve, "peer:bob", "ann: hello").await;
+        assert_eq!(sent.unwrap().0, Delivery::Delivered);
+        let (_, from, text) = stage.next_sent().await;
+        assert!(from != name && from.contains('.'), "{from}");
+        assert_eq!(text, "ann: hello");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_name_is_the_member_of_a_room_who_hears_it_under_its_authors_name() {
+    let (mut stage, mut ann) = stage().await;
+    stage.open("lobby=lobby@http:8090").await;
+    assert!(direct(&stage, &mut ann, "bob", "too early").await.is_err());
+    let mut cid = stage.sit("cid", "lobby").await;
+    stage.http.speak("bob", "hi", HERE).await.unwrap();
+    cid.expect(&["+bob", "bob: hi"]).await;
+    let id = Some(MessageId::random());
+    ann.seat.run(Command::Direct { to: "bob".into(), body: "psst".into(), id }).await.unwrap();
+    assert_eq!(stage.next_sent().await, (9001, "ann".into(), "psst".into()));
+    let mut states = Vec::new();
+    while states.last() != Some(&Delivery::Delivered) {
+        if let Event::DirectReceipt { state, .. } = ann.event().await {
+            states.push(state);
+        }
+    }
+    cid.expect_silence(std::time::Duration::from_secs(60)).await;
+}

@@ -1,0 +1,73 @@
+//! Whoever tries to sign in too often, over the wire.
+#![cfg(feature = "net")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::rooms::{Server, body, form, status, token_in};
+use talk::limits::Limits;
+
+async fn secret(server: &Server, name: &str, secret: &str) -> String {
+    let fields = format!("nickname={name}&secret={secret}");
+    server.post("/auth", &body("application/x-www-form-urlencoded", &fields)).await
+}
+
+#[tokio::test]
+async fn wrong_secrets_end_in_a_429_and_the_owner_comes_in() {
+    let server = Server::start().await;
+    let token = token_in(&secret(&server, "ann", "correct-horse").await);
+    let mut session = server.open(&format!("sec-websocket-protocol: {token}\r\n")).await;
+    let mut wrong = 0;
+    // One more is let through each 10 s, should the machine be that slow.
+    let refused = loop {
+        let answer = secret(&server, "ann", &format!("wrong-horse-{wrong}")).await;
+        if status(&answer) == 429 {
+            let right = secret(&server, "ann", "correct-horse").await;
+            if status(&right) == 429 {
+                break answer;
+            }
+        } else {
+            assert_eq!(status(&answer), 403, "{answer}");
+            wrong += 1;
+        }
+        assert!(wrong < 100);
+    };
+    assert!(wrong >= 10, "{wrong}");
+    let head = refused.split("\r\n\r\n").next().unwrap();
+    assert!(head.contains("retry-after: 10\r\n") && head.contains("application/problem+json"), "{refused}");
+    assert!(refused.contains("too many wrong secrets for this nickname"), "{refused}");
+    // The others come and go meanwhile, and she who is there stays.
+    assert_eq!(status(&secret(&server, "bob", "correct-horse").await), 201);
+    assert_eq!(server.try_name("cid").await, 201);
+    session.say("still here").await;
+    session.until(&common::rooms::said("ann", "still here")).await;
+    assert!(server.hub.knows(&talk::secret::Secret::new(&token).unwrap()).await);
+}
+
+#[tokio::test]
+async fn right_secrets_are_never_too_many() {
+    let server = Server::start().await;
+    for _ in 0..15 {
+        assert_eq!(status(&secret(&server, "ann", "correct-horse").await), 201);
+    }
+}
+
+#[tokio::test]
+async fn one_address_does_not_take_every_users_place() {
+    let mut limits = Limits::default();
+    (limits.users, limits.loopback_exempt) = (8, false);
+    let server = Server::with(&limits).await;
+    let mut allowed = 0;
+    let answer = loop {
+        let answer = server.post("/auth", &form(&format!("guest{allowed}"))).await;
+        if status(&answer) != 201 {
+            break answer;
+        }
+        allowed += 1;
+        assert!(allowed < 8);
+    };
+    assert_eq!(status(&answer), 429, "{answer}");
+    assert!(answer.contains("retry-after: 1\r\n") && answer.contains("application/problem+json"), "{answer}");
+    // Whoever comes from elsewhere, or is a program, finds a place.
+    server.hub.sit("elsewhere").await.unwrap();
+}
