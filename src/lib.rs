@@ -44,7 +44,7 @@
 //! - [`store`]: where a registry keeps its users, and rooms theirs with what was said and which rules hold: in memory, or
 //!   in SQLite, where an answered write is on disk.
 //! - [`hub`]: rooms: users, sessions, one order per room, and the fan-out to every member.
-//! - [`gateway`]: sockets before a hub: sign-in over HTTP, and the room protocol over WebSocket.
+//! - [`gateway`]: sockets before a hub: sign-in over HTTP, and the room protocol over WebSocket; and what is said, to syslog.
 //! - [`bot`]: bots that answer in rooms, and the trait for one's own.
 //! - `server` (feature `server`): rooms and the registry in one, as `talk-server` runs them.
 //! - [`codec`]: the wires as pure functions. [`text`]: what makes a stranger's text safe to show.

@@ -103,6 +103,11 @@ pub struct Limits {
     /// Messages that wait for a console client, which hears four objects a second; and as many objects. 64: more would
     /// be old news. Then the oldest are skipped, and the client is told how many.
     pub console_messages: usize,
+    /// Texts that wait for a syslog receiver. 4,096, 64 MiB of the longest ones. One more is dropped and counted.
+    pub syslog_queue: usize,
+    /// Bytes of a syslog record over TCP and on this machine. 8,000, below the 8,096 that rsyslog takes whole: of what
+    /// is beyond it makes a second record, and a stranger would have written all of that. What is longer is cut. Over UDP 2,048 at most, in RFC 3164 1,024.
+    pub syslog_record: usize,
     /// Writes that wait for a store's writer thread. 4,096. One more waits in its own task.
     pub store_queue: usize,
 }
@@ -151,6 +156,8 @@ impl Default for Limits {
             member_bytes: 1 << 20,
             member_messages: 1024,
             console_messages: 64,
+            syslog_queue: 4096,
+            syslog_record: 8000,
             store_queue: 4096,
         }
     }

@@ -52,6 +52,11 @@ fn help_and_version_exit_0_and_mistakes_exit_2() {
             &["--room-peer", "lobby@http:1"],
             "a list of rooms for peers like lobby=lobby@http:8090, with http, websocket",
         ),
+        (
+            &["--syslog", "/dev/log"],
+            "--syslog: syslog.to = \"/dev/log\": unix:PATH, udp:HOST:PORT, tcp:HOST:PORT or off",
+        ),
+        (&["--syslog-format", "5424"], "--syslog-format: syslog.format = \"5424\": rfc5424 or rfc3164 is wanted"),
         (&["--set", "limits.grace"], "KEY=VALUE is wanted"),
         (
             &["--set", "limits.commands=1"],
@@ -151,6 +156,8 @@ fn what_print_config_shows_is_taken_back_whole() {
             "durability" => "os",
             "server.host" | "legacy.host" => "::1",
             "room_peers" => "a=b@http:1,c=d@udp:0",
+            "syslog.to" => "udp:[::1]:514",
+            "syslog.format" => "rfc3164",
             _ => "77",
         };
         arguments.extend(["--set".to_owned(), format!("{key}={value}")]);

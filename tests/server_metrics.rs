@@ -81,7 +81,8 @@ fn a_text_that_breaks_a_rule_of_the_format_is_found() {
 async fn metrics_are_open_metrics_and_complete() {
     let home = Home::new();
     let data = home.path().join("data");
-    for arguments in [&["--memory"][..], &["--data", data.to_str().unwrap()]] {
+    let nobody = format!("unix:{}", home.path().join("nobody").display());
+    for arguments in [&["--memory"][..], &["--data", data.to_str().unwrap(), "--syslog", &nobody]] {
         let server = home.start(arguments);
         let answer = server.ask("GET /metrics", "", "").await.to_ascii_lowercase();
         for header in [
@@ -109,6 +110,7 @@ async fn metrics_are_open_metrics_and_complete() {
                 on_disk
             );
         }
+        assert_eq!(told.samples.contains_key("talk_syslog_connected"), on_disk);
         // What is told is what the manual lists.
         let manual = include_str!("../docs/operations.md");
         for (name, kind) in &told.types {

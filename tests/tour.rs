@@ -225,7 +225,7 @@ impl Tour<'_> {
                 if let Some(before) = before {
                     before.interrupt();
                 }
-                let started = Terminal::start(terminal, self.shell(&format!("exec {command}")));
+                let started = Terminal::start(terminal, self.shell(&format!("exec env {command}")));
                 self.terminals.insert(terminal.clone(), started);
             }
             Step::Talk { terminal, lines } => {

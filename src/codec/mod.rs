@@ -5,6 +5,7 @@ pub mod json;
 pub mod pair;
 pub mod registry;
 pub mod rooms;
+pub mod syslog;
 pub mod talk;
 
 use bytes::BytesMut;

@@ -12,6 +12,7 @@ pub mod peer;
 mod pump;
 mod request;
 mod rooms;
+pub mod syslog;
 #[allow(dead_code, reason = "wires take what they need")]
 mod tcp;
 mod tries;

@@ -10,7 +10,9 @@ use thiserror::Error;
 
 use super::keys::{KEYS, Key};
 use crate::address::Host;
+use crate::codec::syslog::Format;
 use crate::gateway::peer::RoomEntry;
+use crate::gateway::syslog::Target;
 use crate::limits::Limits;
 use crate::name::{Nickname, RoomName};
 use crate::store::{Durability, Retention};
@@ -39,6 +41,10 @@ pub struct Config {
     pub durability: Durability,
     /// Accounts that moderate every room.
     pub admins: Vec<Nickname>,
+    /// Where each text is told, said in a room or to somebody alone: nowhere.
+    pub syslog: Option<Target>,
+    /// In which form.
+    pub syslog_format: Format,
     /// What may stay of each room.
     pub retention: Retention,
     /// The wires of other chat systems into the rooms: none of them is open.
@@ -292,6 +298,8 @@ impl Default for Config {
             memory: true,
             durability: Durability::default(),
             admins: Vec::new(),
+            syslog: None,
+            syslog_format: Format::default(),
             retention: Retention::default(),
             legacy: Legacy::default(),
             room_peers: Vec::new(),
@@ -510,6 +518,8 @@ mod tests {
                 "room_peers" => "lobby=hall@http:8090,den=den@udp:0",
                 "console.print_messages" => "true",
                 "server.port" => "7777",
+                "syslog.to" => "tcp:[::1]:514",
+                "syslog.format" => "rfc3164",
                 _ => "123",
             };
             let typed = set(key, value).unwrap();
@@ -569,6 +579,10 @@ mod tests {
             ("durability", "memory"),
             ("admins", "system"),
             ("admins", "a b\u{202e}c"),
+            ("syslog.to", ""),
+            ("syslog.to", "/dev/log"),
+            ("syslog.to", "udp:localhost"),
+            ("syslog.format", "5424"),
             ("retention.count", "-1"),
             ("retention.age_days", "nan"),
             ("retention.age_days", "inf"),

@@ -16,6 +16,7 @@ use super::stores::Stores;
 use crate::gateway::Context;
 use crate::gateway::http::{RoomService, check_own, check_registry};
 use crate::gateway::peer::Peers;
+use crate::gateway::syslog::Syslog;
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::net::http::{Answer, Handler, Problem, answer};
@@ -48,6 +49,7 @@ pub(super) struct Services {
     pub(super) wires: Context,
     pub(super) peers: Peers,
     pub(super) stores: Stores,
+    pub(super) syslog: Option<Arc<Syslog>>,
 }
 
 impl Door {
@@ -144,6 +146,7 @@ impl Door {
             wires: services.map(|services| (services.wires.counted(), services.wires.counted_unsigned())),
             answers: std::array::from_fn(|i| shared.answers[i].load(Ordering::Relaxed)),
             hub: services.map(|services| (services.hub.gauges(), services.hub.counters().snapshot())),
+            syslog: services.and_then(|services| Some(services.syslog.as_ref()?.counted())),
             stores: services.into_iter().flat_map(|services| services.stores.loads()).collect(),
         }
     }

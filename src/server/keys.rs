@@ -7,7 +7,9 @@ use toml::Value;
 
 use super::config::{Config, WirePort};
 use crate::address::Host;
+use crate::codec::syslog::Format;
 use crate::gateway::peer::RoomEntry;
+use crate::gateway::syslog::Target;
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::store::Durability;
 
@@ -114,6 +116,13 @@ pub(super) const KEYS: &[Key] = &[
         legacy.console_print_messages,
         "whether what console users say is printed where the server runs"
     ),
+    key!(
+        "syslog.to",
+        Receiver,
+        syslog,
+        "where each text is told, direct ones too: unix:/dev/log, udp:HOST:PORT, tcp:HOST:PORT, or off"
+    ),
+    key!("syslog.format", Form, syslog_format, "in which form: rfc5424, or the older rfc3164"),
     key!("retention.age_days", Days, retention.age, "days that a message is kept; 0: for good"),
     key!("retention.count", Bound, retention.count, "messages that are kept of a room; 0: all"),
     key!("retention.bytes", Bound, retention.bytes, "bytes of messages that are kept of a room; 0: all"),
@@ -156,6 +165,8 @@ pub(super) const KEYS: &[Key] = &[
     limit!(member_bytes, Count<1>, "bytes that wait for a member who does not read"),
     limit!(member_messages, Count<1>, "messages that wait for a member who does not read"),
     limit!(console_messages, Count<1>, "messages that wait for a console client, which hears four objects a second"),
+    limit!(syslog_queue, Count<1>, "texts that wait for the syslog receiver"),
+    limit!(syslog_record, Count<1>, "bytes of a syslog record over TCP and on this machine; at least 480 are written"),
     limit!(store_queue, Count<1>, "writes that wait for a store"),
 ];
 
@@ -191,6 +202,9 @@ struct RoomPeers;
 struct Origins;
 struct Hosts;
 struct Admins;
+/// A syslog receiver, or `off`.
+struct Receiver;
+struct Form;
 
 impl<const LEAST: i64> Kind for Count<LEAST> {
     type Value = usize;
@@ -454,6 +468,41 @@ impl Kind for Admins {
     }
 }
 
+impl Kind for Receiver {
+    type Value = Option<Target>;
+    fn wanted() -> String {
+        "unix:PATH, udp:HOST:PORT, tcp:HOST:PORT or off".into()
+    }
+    fn read(value: &Value) -> Option<Option<Target>> {
+        match value.as_str()? {
+            OFF => Some(None),
+            target => Some(Some(target.parse().ok()?)),
+        }
+    }
+    fn parse(text: &str) -> Option<Option<Target>> {
+        Self::read(&typed_text(text))
+    }
+    fn show(value: &Option<Target>) -> Option<Value> {
+        Some(value.as_ref().map_or_else(|| OFF.into(), |target| target.to_string().into()))
+    }
+}
+
+impl Kind for Form {
+    type Value = Format;
+    fn wanted() -> String {
+        "rfc5424 or rfc3164".into()
+    }
+    fn read(value: &Value) -> Option<Format> {
+        value.as_str()?.parse().ok()
+    }
+    fn parse(text: &str) -> Option<Format> {
+        Self::read(&typed_text(text))
+    }
+    fn show(value: &Format) -> Option<Value> {
+        Some(value.as_str().into())
+    }
+}
+
 fn word(durability: Durability) -> &'static str {
     match durability {
         Durability::Os => "os",
@@ -509,6 +558,7 @@ fn is_origin(text: &str) -> bool {
     authority.and_then(|a| a.parse::<hyper::http::uri::Authority>().ok()).is_some_and(|a| !a.as_str().contains('@'))
 }
 
+const OFF: &str = "off";
 /// The largest number that a bound may be: far past any machine, and no danger to sums.
 const MOST: i64 = 1 << 40;
 /// The longest time: a hundred years.

@@ -9,7 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::gateway::CountedUnsigned;
+use crate::gateway::{CountedUnsigned, syslog};
 use crate::hub::{Counted, Gauges};
 use crate::measure::Durations;
 use crate::net::listener;
@@ -27,6 +27,8 @@ pub(super) struct Scrape {
     pub(super) answers: [u64; 5],
     /// `None` while it starts.
     pub(super) hub: Option<(Gauges, Counted)>,
+    /// `None` when nothing is told to syslog.
+    pub(super) syslog: Option<syslog::Counted>,
     pub(super) stores: Vec<(&'static str, SqliteLoad)>,
 }
 
@@ -55,6 +57,16 @@ impl Scrape {
         out.counters("commands_refused", "Commands refused, messages among them, by code", "code", refused)?;
         let help = "Time of the oldest message of each turn, from the door of its room to every member's way out";
         out.durations("accepted", help, [(None, &counted.accepted)])
+    }
+
+    fn syslog(out: &mut Out<'_>, counted: &syslog::Counted) -> fmt::Result {
+        out.gauge("syslog_connected", "Whether the way to the syslog receiver is open", counted.connected.into())?;
+        let waiting = usize::try_from(counted.waiting).unwrap_or(usize::MAX);
+        out.gauge("syslog_waiting", "Texts waiting for the syslog receiver", waiting)?;
+        out.counter("syslog_written", "Texts written to syslog", counted.written)?;
+        out.counter("syslog_cut", "Texts that were too long, and written in part", counted.cut)?;
+        let dropped = counted.dropped.into_iter();
+        out.counters("syslog_dropped", "Texts not written to syslog, by reason", "reason", dropped)
     }
 
     fn wires(
@@ -107,6 +119,9 @@ impl Collector for Scrape {
         out.counters("http_answers", "Answers by the class of their status; 1xx are upgrades", "status", classes)?;
         if let Some((now, counted)) = &self.hub {
             Self::hub(out, now, counted)?;
+        }
+        if let Some(counted) = &self.syslog {
+            Self::syslog(out, counted)?;
         }
         Self::stores(out, &self.stores)
     }

@@ -28,6 +28,7 @@ mod door;
 mod keys;
 mod metrics;
 mod stores;
+mod syslog;
 mod wires;
 
 use std::fmt;
@@ -181,7 +182,12 @@ impl Server {
             let failed = |source| ServerError::Store { dir: dir.clone(), source };
             let spoken = Spoken::new(&config.limits);
             let peers = Peers::new(stores.registry.clone(), spoken.clone(), &config.limits);
+            let syslog = syslog::start(config);
             let builder = Hub::builder().watch(ears).route("peer", Arc::new(peers.clone()));
+            let builder = match syslog.clone() {
+                Some(syslog) => builder.watch(syslog),
+                None => builder,
+            };
             let hub = stores.hub(config, builder).await.map_err(failed)?;
             let registry = registry::service(stores.registry.clone()).limits(&config.limits).spoken(spoken);
             registry.begin().await.map_err(failed)?;
@@ -189,7 +195,7 @@ impl Server {
             let rooms = gateway::http::service(hub.clone());
             let rooms = rooms.origins(config.origins.iter().cloned()).hosts(names);
             let context = Context::beside(&connections, hub.clone(), told);
-            Ok::<_, ServerError>(Services { rooms, registry, hub, wires: context, peers, stores })
+            Ok::<_, ServerError>(Services { rooms, registry, hub, wires: context, peers, stores, syslog })
         };
         let services = tokio::select! {
             services = opening => services?,
@@ -225,7 +231,7 @@ impl Server {
 
     /// Serves until `stop` is ready, and then drains: `/readyz` says 503; after [`Config::drain_delay`] nobody is let in
     /// any more and every session is told (1001); requests in progress and sessions have
-    /// [`Limits::grace`](crate::Limits::grace) to end; and what is kept is closed.
+    /// [`Limits::grace`](crate::Limits::grace) to end; what waits for syslog has a second; and what is kept is closed.
     ///
     /// # Cancel safety
     /// Dropping the future closes the socket and cuts every connection; what was handed to the stores still happens.
@@ -254,6 +260,9 @@ impl Server {
         drop(cut);
         services.hub.drained().await;
         services.peers.close().await;
+        if let Some(syslog) = &services.syslog {
+            syslog.finish().await;
+        }
         // Closing a store waits for its disk.
         let closed = spawn_blocking(move || drop((door, services))).await;
         if let Err(error) = closed {

@@ -14,7 +14,7 @@ use super::settings::{Environment, Settings, data_directory, default_file};
     help_triggers("-h", "--help"),
     usage = "[OPTIONS]",
     example = "talk-server\ntalk-server --host 0.0.0.0 --allow-host chat.example\ntalk-server --memory --set limits.commands_per_second=0\ntalk-server --print-config > server.toml; talk-server --config server.toml",
-    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_ROOM_PEER, TALK_LEGACY_HOST, TALK_LEGACY_ROOM, TALK_PAIR_PORT,\nTALK_MINECHAT_LISTEN_PORT, TALK_MINECHAT_WRITE_PORT, TALK_MINECHAT_HEARTBEAT,\nTALK_CONSOLE_PORT, TALK_CONSOLE_PRINT_MESSAGES, TALK_CONFIG), and that more\nthan the file, which without --config is talk/server.toml in the platform's\nconfiguration directory. TALK_DATA names a directory for data, instead of the\nplatform's; RUST_LOG says what is logged to stderr. Every limit is a key of\nthe file: --print-config shows them all."
+    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_ROOM_PEER, TALK_LEGACY_HOST, TALK_LEGACY_ROOM, TALK_PAIR_PORT,\nTALK_MINECHAT_LISTEN_PORT, TALK_MINECHAT_WRITE_PORT, TALK_MINECHAT_HEARTBEAT,\nTALK_CONSOLE_PORT, TALK_CONSOLE_PRINT_MESSAGES, TALK_SYSLOG,\nTALK_SYSLOG_FORMAT, TALK_CONFIG), and that more than the file, which without\n--config is talk/server.toml in the platform's configuration directory.\nTALK_DATA names a directory for data, instead of the platform's; RUST_LOG says\nwhat is logged to stderr. Every limit is a key of the file: --print-config\nshows them all."
 )]
 struct Arguments {
     /// the address to listen on (default 127.0.0.1)
@@ -44,6 +44,13 @@ struct Arguments {
     /// more
     #[argh(option, arg_name = "room=name@protocol:port")]
     room_peer: Vec<String>,
+    /// tell every text to a syslog receiver, direct messages too: unix:/dev/log, udp:HOST:PORT, tcp:HOST:PORT, or off
+    /// (the default)
+    #[argh(option, arg_name = "where")]
+    syslog: Option<String>,
+    /// in which form: rfc5424 (the default), or the older rfc3164
+    #[argh(option, arg_name = "form")]
+    syslog_format: Option<String>,
     /// the address for pair chat, minechat and console chat (default 127.0.0.1)
     #[argh(option)]
     legacy_host: Option<String>,
@@ -191,6 +198,8 @@ fn typed(arguments: &Arguments) -> Result<Vec<Given>, Exit> {
         ("--minechat-write-port", "minechat.write_port", &arguments.minechat_write_port),
         ("--minechat-heartbeat", "minechat.heartbeat", &arguments.minechat_heartbeat),
         ("--console-port", "console.port", &arguments.console_port),
+        ("--syslog", "syslog.to", &arguments.syslog),
+        ("--syslog-format", "syslog.format", &arguments.syslog_format),
     ] {
         given.extend(text.as_ref().map(|text| value(option, key, text)));
     }
@@ -243,6 +252,8 @@ const VARIABLES: &[(&str, &str)] = &[
     ("TALK_MINECHAT_HEARTBEAT", "minechat.heartbeat"),
     ("TALK_CONSOLE_PORT", "console.port"),
     ("TALK_CONSOLE_PRINT_MESSAGES", "console.print_messages"),
+    ("TALK_SYSLOG", "syslog.to"),
+    ("TALK_SYSLOG_FORMAT", "syslog.format"),
 ];
 
 #[cfg(test)]
@@ -332,9 +343,19 @@ mod tests {
     #[test]
     fn the_help_shows_every_option_with_its_default() {
         let Err(Exit::Asked(help)) = read(&["--help"], &[], None) else { panic!("no help") };
-        for option in
-            ["host", "port", "data", "memory", "durability", "origin", "allow-host", "room-peer", "config", "set"]
-        {
+        for option in [
+            "host",
+            "port",
+            "data",
+            "memory",
+            "durability",
+            "origin",
+            "allow-host",
+            "room-peer",
+            "syslog",
+            "config",
+            "set",
+        ] {
             assert!(help.contains(&format!("--{option}")), "{option} in {help}");
         }
         for wanted in ["7000", "127.0.0.1", "TALK_DATA", "PORT", "-h, --help", "--print-config", "fsync"] {

@@ -32,3 +32,5 @@ pub mod schema;
 #[cfg(all(unix, feature = "server", feature = "terminal"))]
 pub mod server_program;
 pub mod suite;
+#[cfg(all(unix, feature = "net"))]
+pub mod syslog;
