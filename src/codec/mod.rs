@@ -2,6 +2,7 @@
 
 pub mod console;
 pub mod json;
+pub mod minechat;
 pub mod pair;
 pub mod registry;
 pub mod rooms;

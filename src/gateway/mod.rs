@@ -7,6 +7,7 @@ mod console;
 mod context;
 mod frames;
 pub mod http;
+mod minechat;
 mod pair;
 pub mod peer;
 mod pump;
@@ -33,6 +34,7 @@ pub use self::console::{Console, ConsoleEvent, ConsoleEvents};
 pub use self::context::{Context, Gateway};
 pub use self::frames::{FrameServer, Received};
 use self::http::RoomService;
+pub use self::minechat::{MinechatListen, MinechatWrite};
 pub use self::pair::Pair;
 #[cfg(feature = "server")]
 pub(crate) use self::unsigned::CountedUnsigned;

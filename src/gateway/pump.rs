@@ -39,9 +39,14 @@ impl Socket {
         echo: bool,
         limits: &Limits,
     ) -> Arc<Outbox<Self>> {
+        Arc::new(Outbox::new(Self { echo, ..Self::new(stream, encoding) }, limits))
+    }
+
+    /// The socket, for a way out that is not it alone.
+    pub(super) fn new(stream: TcpStream, encoding: &'static Encoding) -> Self {
         // A machine that vanished says nothing, so only the system finds out.
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
-        Arc::new(Outbox::new(Self { encoding, echo, stream }, limits))
+        Self { encoding, echo: true, stream }
     }
 
     pub(super) fn stream(&self) -> &TcpStream {

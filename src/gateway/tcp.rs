@@ -146,6 +146,12 @@ impl Pace {
         Self { rate: Rate::new(limits), started: Instant::now() }
     }
 
+    /// For what there is so much more of than of commands.
+    pub(super) fn times(mut self, factor: u32) -> Self {
+        self.rate = self.rate.times(factor);
+        self
+    }
+
     /// Waits until one more command is within the rate.
     ///
     /// # Cancel safety

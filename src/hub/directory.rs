@@ -160,12 +160,15 @@ impl Directory {
         self.sessions += 1;
         let (id, rooms) = (SessionId(self.sessions), Rooms::new(Mutex::new(Vec::with_capacity(1))));
         present.sessions.push(Place { id, sign_in, outbox: outbox.clone(), from, rooms: rooms.clone() });
+        let mut opened = Opened { id, rooms, start: None, joined: None };
+        if !outbox.sink().takes_direct() {
+            return Some(opened);
+        }
         let key = RoomKey::Direct(user.id);
         let room = self.rooms.get(&key);
         let under_way = room.is_some_and(Room::is_under_way) || missed.spoken != Some(self.directs);
-        let first = present.sessions.len() == 1;
+        let first = present.listening().count() == 1;
         let missed = (first && (missed.some || under_way)).then_some(missed.behind);
-        let mut opened = Opened { id, rooms, start: None, joined: None };
         if let Some(seq) = missed {
             let room = self.rooms.entry(key.clone()).or_default();
             opened.start = room.start(&key);
@@ -397,6 +400,11 @@ impl Directory {
         self.users.contains_key(&user)
     }
 
+    /// Whether a user is here, and nowhere where a direct message could be told.
+    pub(super) fn takes_no_direct(&self, user: UserId) -> bool {
+        self.users.get(&user).is_some_and(|present| present.listening().next().is_none())
+    }
+
     /// Lets a session out of a room. What comes back is ready when it hears nothing of it any more.
     pub(super) fn leave(&mut self, user: UserId, session: SessionId, room: &RoomName) -> Option<oneshot::Receiver<()>> {
         let present = self.users.get(&user)?;
@@ -482,7 +490,7 @@ impl Directory {
         self.directs += u64::from(start.is_some());
         let inbox = room.inbox.clone()?;
         if let (Some(_), Some(present)) = (&start, self.users.get(&user)) {
-            for place in &present.sessions {
+            for place in present.listening() {
                 present.join(user, place.id, &inbox, None);
             }
         }
@@ -660,6 +668,11 @@ impl Directory {
 impl Present {
     fn blocked(&self) -> Arc<[UserId]> {
         self.rules.blocked.iter().map(|(user, _)| *user).collect()
+    }
+
+    /// Where direct messages can be told.
+    fn listening(&self) -> impl Iterator<Item = &Place> {
+        self.sessions.iter().filter(|place| place.outbox.sink().takes_direct())
     }
 
     fn join(

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::inbox::{Input, Said};
 use super::outbox::Outbox;
 use super::seat::Heard;
-use super::{Hub, Inner, refusal};
+use super::{Hub, Inner};
 use crate::message::{Refusal, UserId};
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::secret::Secret;
@@ -50,14 +50,9 @@ impl Hub {
     /// # Cancel safety
     /// Dropped before it is ready, there may be such an account, which nobody can use.
     pub async fn register(&self, name: &Nickname) -> Result<(Secret, Secret), Refusal> {
-        // An administrator's right is worth more than a key that somebody was handed unasked.
-        if is_reserved(name.as_str()) || self.inner.leads_elsewhere(name) || self.inner.admins.contains(name) {
-            return Err(Refusal::Taken(name.to_string()));
-        }
-        let key = Secret::new(&uuid::Uuid::new_v4().hyphenated().to_string()).map_err(|_| Refusal::Unavailable)?;
-        let made = self.inner.accounts.create_keyed(name, &key.hash(), self.inner.now()).await;
-        let issued = made.map_err(|error| refusal(error, name))?;
-        Ok((key, issued.token))
+        let key = Self::new_key()?;
+        let token = self.register_as(name, &key).await?;
+        Ok((key, token))
     }
 
     /// Signs in the account that has a key; `None` when none has it.

@@ -40,6 +40,7 @@ mod directory;
 mod house;
 mod inbox;
 mod keep;
+mod keyed;
 mod lane;
 mod listener;
 mod moderate;

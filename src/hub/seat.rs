@@ -16,7 +16,7 @@ use super::pace::Pace;
 use super::replay::{Job, Replay};
 use super::sink::{Batch, Encoding, Offered, Sink};
 use super::{Inner, Lifetime, refusal, route};
-use crate::message::{Closing, Command, Event, MessageId, Refusal, RoomKey, UserId};
+use crate::message::{Closing, Command, Delivery, Event, MessageId, Refusal, RoomKey, UserId};
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::store::{MAX_PAGE, Page, RoomRules};
 
@@ -290,6 +290,13 @@ impl Seat {
         };
         if rules.blocked.iter().any(|(blocked, _)| *blocked == user) {
             return Err(Refusal::Blocked(to.to_owned()));
+        }
+        let no_direct = hub.lock().takes_no_direct(whom);
+        if no_direct {
+            let Some(id) = id else { return Err(Refusal::NoDirect(to.to_owned())) };
+            let (to, state, reason) = (Arc::from(to), Delivery::Failed, Some(NO_DIRECT));
+            self.outbox.tell(&[Event::DirectReceipt { id, to, state, reason }]);
+            return Ok(());
         }
         let key = RoomKey::Direct(whom);
         let most = hub.limits.offline_messages;
@@ -642,6 +649,8 @@ impl Sink for EventSink {
     }
 }
 
+/// Why a direct message fails that could not be told to its recipient.
+const NO_DIRECT: &str = "no_direct";
 /// Messages that a history has when nobody says how many.
 const PAGE: usize = 100;
 /// Messages that a search finds when nobody says how many, and at most.

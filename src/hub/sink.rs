@@ -167,6 +167,12 @@ pub trait Sink: Send + Sync + 'static {
     fn skips(&self) -> bool {
         false
     }
+
+    /// Whether what is said to the user alone can be told here. A user with no session where it can takes no direct
+    /// messages meanwhile, and what came before waits for one.
+    fn takes_direct(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

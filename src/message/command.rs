@@ -200,6 +200,9 @@ pub enum Refusal {
     /// The other user does not want to hear from this one.
     #[error("user {0} does not take messages from you")]
     Blocked(String),
+    /// The other user is only where direct messages cannot be told.
+    #[error("user {0} takes no direct messages")]
+    NoDirect(String),
     /// No sign-in of the user has this id.
     #[error("there is no such session")]
     NoSession,
@@ -238,6 +241,7 @@ impl Refusal {
             Self::Muted(_) => "muted",
             Self::RoomClosed(_) => "room_closed",
             Self::Blocked(_) => "blocked",
+            Self::NoDirect(_) => "no_direct",
             Self::NoSession => "no_session",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",

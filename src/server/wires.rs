@@ -11,7 +11,7 @@ use super::config::{Config, Legacy, WirePort};
 use crate::address::{Host, authority};
 use crate::bot::Bots;
 use crate::gateway::peer::{Peers, RoomPeer};
-use crate::gateway::{Console, ConsoleEvents, Context, Gateway, Pair};
+use crate::gateway::{Console, ConsoleEvents, Context, Gateway, MinechatListen, MinechatWrite, Pair};
 use crate::hub::Hub;
 
 /// The wires that are open, to be served in front of a hub.
@@ -27,6 +27,7 @@ impl Wires {
     pub(super) async fn bind(config: &Config, bots: &Bots) -> Result<Self, ServerError> {
         let mut wires = Self::default();
         wires.open_pair(config).await?;
+        wires.open_minechat(config).await?;
         wires.open_console(config, bots).await?;
         Ok(wires)
     }
@@ -43,6 +44,20 @@ impl Wires {
             self.gateways.push(Box::new(room));
         }
         Ok(())
+    }
+
+    async fn open_minechat(&mut self, config: &Config) -> Result<(), ServerError> {
+        let Legacy { host, room, minechat_listen_port, minechat_write_port, minechat_heartbeat, .. } = &config.legacy;
+        let (name, option) = ("minechat's listeners", "--minechat-listen-port");
+        let wire = Wire { host, name, option, port: *minechat_listen_port, usual: MinechatListen::PORT };
+        let bind = async |port| {
+            let listen = MinechatListen::bind(host, port).await?.room(room.clone());
+            Ok(if minechat_heartbeat.is_zero() { listen } else { listen.heartbeat(*minechat_heartbeat) })
+        };
+        self.open(wire, bind).await?;
+        let (name, option) = ("minechat's writers", "--minechat-write-port");
+        let wire = Wire { host, name, option, port: *minechat_write_port, usual: MinechatWrite::PORT };
+        self.open(wire, async |port| Ok(MinechatWrite::bind(host, port).await?.room(room.clone()))).await
     }
 
     /// What each is called, and where it listens.

@@ -17,6 +17,7 @@ pub mod durable;
 pub mod exposition;
 pub mod fake_http;
 pub mod fake_websocket;
+pub mod minechat;
 pub mod page;
 pub mod pair;
 pub mod pair_chat;

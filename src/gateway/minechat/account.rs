@@ -1,0 +1,110 @@
+//! Who speaks: by a hash, by a nickname and a secret, or by a new account, which is stored at once or with its first
+//! message.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::codec::minechat::{clean_nickname, nicknames};
+use crate::hub::Hub;
+use crate::message::Refusal;
+use crate::name::Nickname;
+use crate::secret::{Password, Secret};
+
+/// Somebody who may come in.
+pub(super) struct Signed {
+    pub(super) nickname: Nickname,
+    /// What they sign in with the next time.
+    pub(super) hash: String,
+    /// What opens a session.
+    pub(super) token: Secret,
+}
+
+/// Signs somebody in by what was typed in the place of a hash: the key of an account, or a nickname and a secret with a
+/// colon between them. `None` when it is neither.
+pub(super) async fn known(hub: &Hub, typed: &str) -> Result<Option<Signed>, Refusal> {
+    if let Ok(key) = Secret::new(typed)
+        && let Some((nickname, token)) = hub.sign_in_by_key(&key).await?
+    {
+        return Ok(Some(Signed { nickname, hash: typed.to_owned(), token }));
+    }
+    let Some((nickname, secret)) = typed.split_once(':') else { return Ok(None) };
+    let (Ok(nickname), Ok(secret)) = (Nickname::new(nickname), Password::new(secret)) else { return Ok(None) };
+    let token = hub.sign_in_known(&nickname, &secret).await?;
+    Ok(token.map(|token| Signed { nickname, hash: typed.to_owned(), token }))
+}
+
+/// Makes an account of the nickname that was typed, or of one like it where it cannot be had. It is stored.
+pub(super) async fn register(hub: &Hub, wish: &str) -> Result<Signed, Refusal> {
+    for nickname in nicknames(wish, chance()) {
+        match hub.register(&nickname).await {
+            Ok((key, token)) => return Ok(Signed { nickname, hash: key.reveal().to_owned(), token }),
+            Err(Refusal::Taken(_)) => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Err(Refusal::Taken(wish.to_owned()))
+}
+
+/// Names of accounts that are not stored yet. Cloning shares them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Promised {
+    names: Arc<Mutex<HashSet<Nickname>>>,
+}
+
+/// An account that is not stored yet: its owner has not said anything, and has typed no nickname either. Dropping it
+/// forgets it.
+pub(super) struct Promise {
+    pub(super) nickname: Nickname,
+    pub(super) key: Secret,
+    promised: Promised,
+}
+
+impl Promised {
+    /// Promises somebody an account.
+    pub(super) async fn promise(&self, hub: &Hub) -> Result<Promise, Refusal> {
+        let key = Hub::new_key()?;
+        for nickname in nicknames("", chance()) {
+            if !hub.is_taken(&nickname).await? && self.lock().insert(nickname.clone()) {
+                return Ok(Promise { nickname, key, promised: self.clone() });
+            }
+        }
+        Err(Refusal::Full)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Nickname>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Promise {
+    /// Stores the account; the token opens a session. Whoever took the nickname meanwhile keeps it.
+    pub(super) async fn keep(&self, hub: &Hub) -> Result<Secret, Refusal> {
+        // It may be there from a try before, after which no session could be opened.
+        if let Some((_, token)) = hub.sign_in_by_key(&self.key).await? {
+            return Ok(token);
+        }
+        for nickname in nicknames(self.nickname.as_str(), chance()) {
+            match hub.register_as(&nickname, &self.key).await {
+                Err(Refusal::Taken(_)) => {}
+                done => return done,
+            }
+        }
+        Err(Refusal::Taken(self.nickname.to_string()))
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.promised.lock().remove(&self.nickname);
+    }
+}
+
+/// The nickname that somebody wishes for, without what nicknames must not hold.
+pub(super) fn wish(typed: &str) -> String {
+    clean_nickname(typed)
+}
+
+fn chance() -> u64 {
+    // Only a choice of words hangs on it.
+    getrandom::u64().unwrap_or_default()
+}
