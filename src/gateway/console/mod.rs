@@ -1,7 +1,7 @@
 //! Console chat: JSON objects over TCP, with nothing between them, for the clients that this protocol has in the field.
 //!
-//! [`ConsolePort`] is a [`Gateway`]. Whoever prints what happens there, as servers of this protocol do, takes
-//! [`ConsolePort::events`].
+//! [`Console`] is a [`Gateway`]. Whoever prints what happens there, as servers of this protocol do, takes
+//! [`Console::events`].
 
 mod events;
 mod paced;
@@ -32,14 +32,17 @@ use crate::secret::Secret;
 
 /// The console protocol on a socket.
 #[derive(Debug)]
-pub struct ConsolePort {
+pub struct Console {
     port: Port,
     room: RoomName,
     bots: Bots,
     teller: Teller,
 }
 
-impl ConsolePort {
+impl Console {
+    /// Where clients of this protocol look for a server.
+    pub const PORT: u16 = 9009;
+
     /// Opens the socket; port 0 lets the system choose. Everybody who comes is in `global` and has no bots to ask, unless
     /// it is told otherwise.
     ///
@@ -75,7 +78,7 @@ impl ConsolePort {
 }
 
 #[async_trait]
-impl Gateway for ConsolePort {
+impl Gateway for Console {
     fn name(&self) -> &'static str {
         WIRE
     }
