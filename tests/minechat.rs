@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::minechat::{Client, HELLO, LONG, NICKNAME, SENT, WELCOME, Wire, hold_the_clock, pass};
+use common::page::blocks;
 use talk::gateway::{Context, Gateway, MinechatWrite};
 use talk::hub::{Batch, Encoding, Heard, Hub, Lifetime, Offered, Outbox, Seat, SignInError, Sink};
 use talk::message::{Command, Delivery, Event, MessageId, Moderation, Refusal};
@@ -686,6 +687,31 @@ async fn a_stop_closes_everything_and_leaves_nothing() {
     timeout(LONG, served).await.expect("both ports are closed");
     assert!(tokio::net::TcpStream::connect(wire.write).await.is_err());
     assert_eq!(wire.hub.gauges().sessions, 1, "but for the probe's");
+}
+
+#[tokio::test]
+async fn the_conversation_in_the_manual_goes_as_it_is_written() {
+    let mut wire = Wire::start().await;
+    let mut listener = wire.listener().await;
+    let mut writer = wire.writer().await;
+    let (_, written) = blocks("text").find(|(section, _)| *section == "Minechat").expect("a conversation");
+    for line in written.lines() {
+        match line.strip_prefix("< ") {
+            Some(shown) if shown.starts_with('{') => {
+                // The hash is another each time.
+                let (before, _) = shown.rsplit_once(' ').unwrap();
+                let answer = writer.line().await;
+                assert!(answer.starts_with(before), "{answer}");
+            }
+            Some(shown) => writer.expect(&format!("{shown}\n")).await,
+            None => {
+                let typed = line.strip_prefix('>').expect("a line that is typed");
+                writer.write(&format!("{}\n", typed.trim_start())).await;
+            }
+        }
+    }
+    listener.expect("Server: # к чату присоединился Zen tester\n").await;
+    listener.expect("Zen tester: hello everybody\n").await;
 }
 
 /// Registers somebody, and leaves.
