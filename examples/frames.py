@@ -29,6 +29,8 @@ def sign_in(url, nickname):
             return "ws" + url.removeprefix("http") + "/ws", json.load(answer)["token"]
     except urllib.error.HTTPError as refused:
         raise ValueError(json.load(refused)["detail"])
+    except urllib.error.URLError as failed:
+        raise ValueError(f"{url} does not answer: {failed.reason}")
 
 
 async def main(url, *subprotocols):

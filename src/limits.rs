@@ -106,7 +106,8 @@ pub struct Limits {
     /// Texts that wait for a syslog receiver. 4,096, 64 MiB of the longest ones. One more is dropped and counted.
     pub syslog_queue: usize,
     /// Bytes of a syslog record over TCP and on this machine. 8,000, below the 8,096 that rsyslog takes whole: of what
-    /// is beyond it makes a second record, and a stranger would have written all of that. What is longer is cut. Over UDP 2,048 at most, in RFC 3164 1,024.
+    /// is beyond it makes a second record, and a stranger would have written all of that. What is longer is cut. Over
+    /// UDP 2,048 at most, in RFC 3164 1,024.
     pub syslog_record: usize,
     /// Writes that wait for a store's writer thread. 4,096. One more waits in its own task.
     pub store_queue: usize,

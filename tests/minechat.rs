@@ -165,7 +165,10 @@ async fn forbidden_characters_are_dropped_from_nicknames() {
 async fn a_writer_that_closes_at_once_is_heard() {
     let mut wire = Wire::start().await;
     let mut listener = wire.listener().await;
-    let (writer, hash) = wire.registered("bob").await;
+    let (mut writer, hash) = wire.registered("bob").await;
+    writer.write("here\n\n").await;
+    listener.expect("Server: # к чату присоединился bob\n").await;
+    listener.expect("bob: here\n").await;
     drop(writer);
     for n in 0..20 {
         for (reset, typed) in [(false, format!("{hash}\n{n}\n\n")), (true, format!("{hash}\n{n}, reset\n\n"))] {
@@ -300,9 +303,16 @@ async fn a_new_account_is_announced_when_it_speaks_or_stays() {
     hold_the_clock();
     let mut wire = Wire::start().await;
     let mut listener = wire.listener().await;
-    // Whoever leaves at once, and whoever is known, is not announced.
+    // Whoever leaves at once is announced when they come back and speak, and only once.
     let (left, hash) = wire.registered("left").await;
     drop(left);
+    let next = wire.probe().await;
+    listener.expect(&next).await;
+    let mut known = wire.writer().await;
+    known.write(&format!("{hash}\nfirst\n\n")).await;
+    listener.expect("Server: # к чату присоединился left\n").await;
+    listener.expect("left: first\n").await;
+    drop(known);
     let mut known = wire.writer().await;
     known.write(&format!("{hash}\n")).await;
     known.expect(HELLO).await;

@@ -12,6 +12,7 @@ use common::raw_websocket::{TEXT, frame, read_frame, text};
 use common::rooms::said;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
+use talk::hub::Hub;
 use talk::message::{Command, Event};
 use talk::name::{Nickname, RoomName};
 use talk::secret::Password;
@@ -300,6 +301,48 @@ async fn what_cannot_be_delivered_is_told_in_place_of_sent_and_the_session_goes_
     let longest = "x".repeat(16 * 1024);
     alice.send(&longest).await;
     bobby.hears(&[&format!("[alice] {longest}")]).await;
+}
+
+#[tokio::test]
+async fn nothing_waits_for_a_user_who_is_away() {
+    let server = Server::start().await;
+    let mut rich = server.rooms.rich("richard").await;
+    settle(&mut rich).await;
+    let mut alice = server.paired("alice", "richard").await;
+    let token = std::mem::take(&mut rich.token);
+    drop(rich);
+    // The name stays reserved for ten minutes.
+    let name = Nickname::new("richard").unwrap();
+    let gone = async {
+        while server.hub.is_here(&name).await.unwrap() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(common::raw::LONG, gone).await.unwrap();
+    assert_eq!(server.rooms.try_name("richard").await, 403);
+    alice.send("hello?").await;
+    alice.hears(&["[server] Message not delivered to user richard: gone"]).await;
+    let mut rich = server.rooms.open(&format!("sec-websocket-protocol: talk.v2, {token}\r\n")).await;
+    settle(&mut rich).await;
+    alice.send("welcome back").await;
+    assert_eq!(rich.of_type("message").await["body"], "welcome back");
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn on_disk_too_a_name_is_free_when_its_connection_is_seen_to_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let accounts = talk::store::SqliteAccounts::open(dir.path(), &talk::limits::Limits::default()).unwrap();
+    let hub = Hub::builder().accounts(Arc::new(accounts)).build().await.unwrap();
+    let server = Server::over(hub).await;
+    for _ in 0..10 {
+        let mut alice = server.named("alice").await;
+        alice.stream.write_all(&frame(FIN | 8, &[3, 0xe8])).await.unwrap();
+        assert_eq!(alice.closed().await, Some(1000));
+        let mut alice = server.paired("alice", "global").await;
+        alice.send(":quit:").await;
+        assert_eq!(alice.closed().await, Some(1000));
+    }
 }
 
 #[tokio::test]

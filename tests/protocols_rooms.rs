@@ -306,6 +306,7 @@ fn events() -> Vec<Event> {
             Event::Accepted { id: id(), room: room.clone(), at: Position { epoch: epoch(), seq: 2 } },
             Event::Gap { room: room.clone(), from: 0, to: 1 },
             Event::Recovered { room: room.clone(), epoch: epoch(), from: 0, to: 2, recovered: true },
+            Event::History { room: room.clone(), epoch: epoch(), count: 2, more: false },
             found(None),
             found(Some(2)),
         ]);

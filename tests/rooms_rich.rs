@@ -39,6 +39,47 @@ async fn a_rich_session_enters_no_room_by_itself_and_may_be_in_many() {
 }
 
 #[tokio::test]
+async fn a_history_says_where_it_ends_and_whether_there_is_more() {
+    let server = Server::start().await;
+    let mut ann = server.rich("ann").await;
+    ann.command("enter", json!({ "room": "global" })).await;
+    for (args, seqs, more) in [
+        (json!({}), &[][..], false),
+        (json!({ "limit": 2 }), &[4, 5], true),
+        (json!({ "limit": 2, "before": 3 }), &[1, 2], false),
+        (json!({ "limit": 2, "after": 0 }), &[1, 2], true),
+        (json!({ "limit": 2, "after": 3 }), &[4, 5], false),
+        (json!({ "limit": 2, "after": 1, "before": 4 }), &[2, 3], false),
+        (json!({ "limit": 1, "after": 1, "before": 4 }), &[2], true),
+        (json!({ "after": 5 }), &[], false),
+        (json!({}), &[1, 2, 3, 4, 5], false),
+    ] {
+        let mut args = args;
+        args["room"] = "global".into();
+        ann.command("history", args.clone()).await;
+        for seq in seqs {
+            assert_eq!(ann.of_type("message").await["seq"], json!(seq), "{args}");
+        }
+        let end = ann.of_type("history").await;
+        let told =
+            json!({ "type": "history", "room": "global", "epoch": end["epoch"], "count": seqs.len(), "more": more });
+        assert_eq!(end, told, "{args}");
+        if seqs.is_empty() && args.get("after").is_none() {
+            for n in 1..=5 {
+                ann.command("message", json!({ "room": "global", "body": "x", "id": n.to_string() })).await;
+                ann.of_type("accepted").await;
+            }
+        }
+    }
+    // A plain session hears the messages and nothing else.
+    let mut bob = server.join("bob").await;
+    bob.command("history", json!({ "limit": 1 })).await;
+    assert_eq!(bob.hear().await, said("ann", "x"));
+    bob.command("listrooms", json!({})).await;
+    assert_eq!(bob.system().await, "global");
+}
+
+#[tokio::test]
 async fn plain_and_rich_sessions_meet() {
     let server = Server::start().await;
     let mut ann = server.rich("ann").await;

@@ -4,15 +4,17 @@
 
 mod common;
 
+use std::io::BufRead;
 use std::time::{Duration, Instant};
 
 use common::durable::{Durable, UNLIMITED};
 use common::exposition::Exposition;
 use common::programs::Home;
-use common::raw::LONG;
+use common::raw::{LONG, connect};
+use common::raw_websocket;
 use common::rooms::said;
 use serde_json::json;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::timeout;
 
@@ -67,6 +69,46 @@ async fn each_text_is_told_and_nothing_else_is() {
     for reason in ["queue", "connection", "error"] {
         assert_eq!(told.value(&format!("talk_syslog_dropped_total{{reason=\"{reason}\"}}")), 0.0);
     }
+}
+
+#[tokio::test]
+async fn texts_of_every_wire_are_told() {
+    let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let home = Home::new();
+    let to = format!("udp:{}", receiver.local_addr().unwrap());
+    let mut server = home.start(&["--memory", "--syslog", &to, "--pair-port", "0", "--console-port", "0"]);
+    let mut ports = std::collections::HashMap::new();
+    while ports.len() < 2 {
+        let mut line = String::new();
+        assert_ne!(server.out.read_line(&mut line).unwrap(), 0, "{ports:?}");
+        // Besides the places the console's own lines are printed.
+        if let Some((wire, at)) = line.trim_end().split_once(" on 127.0.0.1:")
+            && let Ok(port) = at.parse::<u16>()
+        {
+            ports.insert(wire.to_owned(), port);
+        }
+    }
+    let told = async |expected: &str| {
+        let record = datagram(&receiver).await;
+        assert!(record.ends_with(expected), "{record}");
+    };
+    let mut console = connect(ports["console"]).await;
+    console.write_all(br#"{"username":"con sole"}{"message_type":"message","data":"by console"}"#).await.unwrap();
+    told(" room - [con sole] by console").await;
+    let (mut pair, _) = raw_websocket::open(ports["pair"], "/", "").await;
+    for (typed, answer) in [("alice", "1"), ("global", "1")] {
+        pair.write_all(&raw_websocket::text(typed)).await.unwrap();
+        assert_eq!(raw_websocket::read_text(&mut pair).await, answer);
+    }
+    pair.write_all(&raw_websocket::text("by pair chat")).await.unwrap();
+    told(" room - [alice] by pair chat").await;
+    let mut ann = server.join("ann").await;
+    ann.say("!rps nothing").await;
+    told(" room - [ann] !rps nothing").await;
+    // What a bot says is said, too.
+    told(" is one of the proposed: rock, scissors, paper").await;
+    ann.command("direct", json!({"to": "alice", "body": "to pair chat"})).await;
+    told(" direct - [ann] to pair chat").await;
 }
 
 #[tokio::test]

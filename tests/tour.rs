@@ -225,6 +225,7 @@ impl Tour<'_> {
                 if let Some(before) = before {
                     before.interrupt();
                 }
+                // By `env`, as a command may begin with a variable.
                 let started = Terminal::start(terminal, self.shell(&format!("exec env {command}")));
                 self.terminals.insert(terminal.clone(), started);
             }

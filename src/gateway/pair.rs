@@ -152,14 +152,20 @@ impl<C: Future<Output = ()>> Client<'_, C> {
             Err(End::Cut(_, code, reason)) => return websocket::close(&self.outbox, code, reason),
             Err(End::Over) => return websocket::goodbye(&self.outbox, None),
         };
-        match self.speak(&mut seat).await {
-            End::Closing(why) => seat.end(why, (why == Closing::TooFast).then_some(Refusal::TooFast)).await,
+        let why = match self.speak(&mut seat).await {
+            End::Closing(why) => why,
             End::Cut(cut, code, reason) => {
                 seat.count_cut(cut);
                 websocket::close(&self.outbox, code, reason);
+                Closing::Exit
             }
-            End::Over => websocket::goodbye(&self.outbox, None),
-        }
+            End::Over => {
+                websocket::goodbye(&self.outbox, None);
+                Closing::Exit
+            }
+        };
+        // Nobody hears of an end before the name is free.
+        seat.end(why, (why == Closing::TooFast).then_some(Refusal::TooFast)).await;
     }
 
     /// Until the client has said what it is called, and nobody else is.
@@ -262,7 +268,7 @@ impl<C: Future<Output = ()>> Client<'_, C> {
                     texts += 1;
                     let refused = match pair::decode(&text, Stage::Chat, self.limits.message) {
                         Asked::Quit => return Err(End::Closing(Closing::Exit)),
-                        Asked::Say(body) => seat.run(recipient.command(texts, body)).await,
+                        Asked::Say(body) => self.say(seat, recipient, texts, body).await,
                         Asked::TooLong => Err(Refusal::Argument { command: "message", argument: "body" }),
                         _ => Ok(()),
                     };
@@ -281,6 +287,16 @@ impl<C: Future<Output = ()>> Client<'_, C> {
                 _ => {}
             }
         }
+    }
+
+    /// Says a client's `n`th text. Here nothing waits for a user who is away: it is told that it does not arrive.
+    async fn say(&mut self, seat: &mut Seat, recipient: &Recipient, n: u64, body: Arc<str>) -> Result<(), Refusal> {
+        if let Recipient::User(name) = recipient
+            && !self.hub.is_here(name).await?
+        {
+            return Err(Refusal::NoUser(name.to_string()));
+        }
+        seat.run(recipient.command(n, body)).await
     }
 
     /// The next text.

@@ -84,20 +84,32 @@ impl Reader {
     async fn page(&self, room: RoomKey, page: Page) -> Result<(), StoreError> {
         let epoch = self.history.head(&room).await?.epoch;
         let mut records = self.history.page(&room, &page).await?;
-        let Some(end) = records.last().map(|record| record.seq) else { return Ok(()) };
+        let (first, end) = (records.first().map(|record| record.seq), records.last().map(|record| record.seq));
+        let mut count = 0;
         loop {
             let held = hold(&mut records);
-            let Some(last) = records.last().map(|record| record.seq) else { return Ok(()) };
+            let Some(last) = records.last().map(|record| record.seq) else { break };
             let blocked = self.blocked();
             records.retain(|record| !blocked.contains(&record.user));
+            count += records.len() as u64;
             let post = |record| Event::Message(Arc::new(Post { epoch: epoch.clone(), record }));
             self.say(records.into_iter().map(post).collect()).await;
-            if last >= end || self.outbox.end().is_some() {
+            if self.outbox.end().is_some() {
                 return Ok(());
             }
-            let rest = Page { after: Some(last), before: end.checked_add(1), limit: 2 * held };
+            if Some(last) >= end {
+                break;
+            }
+            let rest = Page { after: Some(last), before: end.and_then(|end| end.checked_add(1)), limit: 2 * held };
             records = self.history.page(&room, &rest).await?;
         }
+        let beyond = match page.after {
+            Some(_) => Page { after: end.or(page.after), limit: 1, ..page },
+            None => Page { before: first.or(page.before), limit: 1, ..page },
+        };
+        let more = !self.history.page(&room, &beyond).await?.is_empty();
+        self.say(vec![Event::History { room, epoch, count, more }]).await;
+        Ok(())
     }
 
     async fn search(&self, room: RoomKey, text: String, before: Option<u64>, limit: usize) -> Result<(), StoreError> {

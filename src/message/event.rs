@@ -119,6 +119,17 @@ pub enum Event {
         /// Whether everything between them was replayed.
         recovered: bool,
     },
+    /// The end of kept messages that were asked for ([`Command::History`](super::Command)), behind them.
+    History {
+        /// Where.
+        room: RoomKey,
+        /// The life of the history.
+        epoch: Epoch,
+        /// How many messages came.
+        count: u64,
+        /// Whether there are more beyond them, in the direction that was asked for.
+        more: bool,
+    },
     /// The answer to a search, the newest first.
     Found {
         /// Where.

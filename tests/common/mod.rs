@@ -18,6 +18,7 @@ pub mod exposition;
 pub mod fake_http;
 pub mod fake_websocket;
 pub mod minechat;
+pub mod openapi;
 pub mod page;
 pub mod pair;
 pub mod pair_chat;

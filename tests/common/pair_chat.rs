@@ -33,8 +33,11 @@ impl Server {
     }
 
     pub(crate) async fn with(limits: &Limits) -> Self {
-        let (rooms, stop) = (rooms::Server::with(limits).await, CancellationToken::new());
-        let hub = rooms.hub.clone();
+        Self::over(Hub::with_limits(limits)).await
+    }
+
+    pub(crate) async fn over(hub: Hub) -> Self {
+        let (rooms, stop) = (rooms::Server::over(hub.clone()).await, CancellationToken::new());
         let pair = Pair::bind(&"127.0.0.1".parse().unwrap(), 0).await.unwrap();
         let pair = pair.origins(["https://chat.example".to_owned()]).hosts(["chat.example".to_owned()]);
         assert_eq!(pair.name(), "pair");

@@ -49,6 +49,7 @@ impl Encode for Lines {
             | Event::Receipt { .. }
             | Event::Gap { .. }
             | Event::Recovered { .. }
+            | Event::History { .. }
             | Event::Found { .. }
             | Event::Sessions(_) => return false,
         }

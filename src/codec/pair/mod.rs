@@ -82,6 +82,9 @@ pub fn decode(frame: &str, stage: Stage, limit: usize) -> Asked {
         Stage::Chat if frame.len() > limit => Asked::TooLong,
         Stage::Chat => {
             let text = text::clean(frame);
+            if text == QUIT {
+                return Asked::Quit;
+            }
             if text.chars().all(|c| c == '\n') { Asked::Nothing } else { Asked::Say(text.into()) }
         }
     }

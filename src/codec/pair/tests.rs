@@ -139,6 +139,8 @@ fn whoever_wants_to_go_may_at_each_stage() {
             assert_ne!(decode(other, stage, LIMIT), Asked::Quit, "{other:?}");
         }
     }
+    // What is not part of a text changes nothing.
+    assert_eq!(decode(":quit:\r", Stage::Chat, LIMIT), Asked::Quit);
 }
 
 #[test]

@@ -99,6 +99,17 @@ pub enum Heard {
         /// Whether everything between them was replayed.
         recovered: bool,
     },
+    /// The end of kept messages that we asked for.
+    History {
+        /// Where.
+        room: RoomKey,
+        /// The life of the history.
+        epoch: Epoch,
+        /// How many messages came.
+        count: u64,
+        /// Whether there are more beyond them.
+        more: bool,
+    },
     /// The answer to a search, the newest first.
     Found {
         /// Where.
@@ -183,6 +194,12 @@ pub fn hear_rich(frame: &[u8]) -> Result<Heard, CodecError> {
             from: number(frame, "from")?,
             to: number(frame, "to")?,
             recovered: flag(frame, "recovered")?,
+        },
+        "history" => Heard::History {
+            room: room_key(&text(frame, "room")?)?,
+            epoch: epoch(frame)?,
+            count: number(frame, "count")?,
+            more: flag(frame, "more")?,
         },
         "found" => Heard::Found {
             room: room_key(&text(frame, "room")?)?,

@@ -33,6 +33,7 @@ impl Encode for Plain {
             | Event::DirectReceipt { .. }
             | Event::Gap { .. }
             | Event::Recovered { .. }
+            | Event::History { .. }
             | Event::Found { .. }
             | Event::Sessions(_) => return false,
         }

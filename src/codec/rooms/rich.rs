@@ -57,6 +57,9 @@ impl Encode for Rich {
                 "type": "recovered", "room": room.to_string(), "epoch": epoch.as_str(),
                 "from": from, "to": to, "recovered": recovered,
             }),
+            Event::History { room, epoch, count, more } => json!({
+                "type": "history", "room": room.to_string(), "epoch": epoch.as_str(), "count": count, "more": more,
+            }),
             Event::Found { room, text, epoch, records, before } => {
                 found(out, room, text, epoch, records, *before);
                 return true;

@@ -1,12 +1,12 @@
 //! Who speaks: by a hash, by a nickname and a secret, or by a new account, which is stored at once or with its first
 //! message.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::codec::minechat::{clean_nickname, nicknames};
 use crate::hub::Hub;
-use crate::message::Refusal;
+use crate::message::{Refusal, UserId};
 use crate::name::Nickname;
 use crate::secret::{Password, Secret};
 
@@ -43,6 +43,33 @@ pub(super) async fn register(hub: &Hub, wish: &str) -> Result<Signed, Refusal> {
         }
     }
     Err(Refusal::Taken(wish.to_owned()))
+}
+
+/// Users with new accounts that nobody has heard of yet: many make one, leave, and come back to speak. Cloning shares them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Newcomers {
+    users: Arc<Mutex<VecDeque<UserId>>>,
+}
+
+impl Newcomers {
+    pub(super) fn add(&self, user: UserId) {
+        let mut users = self.lock();
+        if users.len() >= MOST_NEWCOMERS {
+            users.pop_front();
+        }
+        users.push_back(user);
+    }
+
+    /// Whether a user is one, and now no more.
+    pub(super) fn take(&self, user: UserId) -> bool {
+        let mut users = self.lock();
+        let place = users.iter().position(|other| *other == user);
+        place.and_then(|place| users.remove(place)).is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<UserId>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Names of accounts that are not stored yet. Cloning shares them.
@@ -108,3 +135,6 @@ fn chance() -> u64 {
     // Only a choice of words hangs on it.
     getrandom::u64().unwrap_or_default()
 }
+
+/// New accounts that nobody has heard of; then the oldest of them will not be announced.
+const MOST_NEWCOMERS: usize = 1024;

@@ -98,6 +98,11 @@ fn every_event() -> Vec<(Event, Option<String>, Option<String>)> {
             ),
             "",
         ),
+        (
+            Event::History { room: RoomKey::Room(den()), epoch: epoch(), count: 2, more: true },
+            r#"{"type":"history","room":"den","epoch":"e1","count":2,"more":true}"#,
+            "",
+        ),
         (found(vec![], None), r#"{"type":"found","room":"den","text":"a \"b","messages":[]}"#, ""),
         (
             found(vec![post.record.clone(), post.record], Some(7)),

@@ -211,6 +211,10 @@ fn event() -> impl Strategy<Value = (Event, Heard)> {
             let heard = Heard::Recovered { room: room.clone(), epoch: epoch.clone(), from, to, recovered };
             (Event::Recovered { room, epoch, from, to, recovered }, heard)
         }),
+        (key(), some_epoch(), any::<u64>(), any::<bool>()).prop_map(|(room, epoch, count, more)| {
+            let heard = Heard::History { room: room.clone(), epoch: epoch.clone(), count, more };
+            (Event::History { room, epoch, count, more }, heard)
+        }),
         (key(), anybody(), some_epoch(), vec(post(), 0..4), option::of(any::<u64>())).prop_map(
             |(room, text, epoch, mut messages, before)| {
                 messages.iter_mut().for_each(|post| post.epoch = epoch.clone());
