@@ -16,7 +16,6 @@ mod rooms;
 pub mod syslog;
 #[allow(dead_code, reason = "wires take what they need")]
 mod tcp;
-mod tries;
 #[allow(dead_code, reason = "wires take what they need")]
 mod unsigned;
 mod upgrades;

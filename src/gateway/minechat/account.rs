@@ -2,6 +2,7 @@
 //! message.
 
 use std::collections::{HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::codec::minechat::{clean_nickname, nicknames};
@@ -21,7 +22,7 @@ pub(super) struct Signed {
 
 /// Signs somebody in by what was typed in the place of a hash: the key of an account, or a nickname and a secret with a
 /// colon between them. `None` when it is neither.
-pub(super) async fn known(hub: &Hub, typed: &str) -> Result<Option<Signed>, Refusal> {
+pub(super) async fn known(hub: &Hub, typed: &str, from: IpAddr) -> Result<Option<Signed>, Refusal> {
     if let Ok(key) = Secret::new(typed)
         && let Some((nickname, token)) = hub.sign_in_by_key(&key).await?
     {
@@ -29,12 +30,18 @@ pub(super) async fn known(hub: &Hub, typed: &str) -> Result<Option<Signed>, Refu
     }
     let Some((nickname, secret)) = typed.split_once(':') else { return Ok(None) };
     let (Ok(nickname), Ok(secret)) = (Nickname::new(nickname), Password::new(secret)) else { return Ok(None) };
+    // Whoever has tried too much hears what a wrong secret hears.
+    let Ok(attempt) = hub.tries().secret(&nickname, Some(from)) else { return Ok(None) };
     let token = hub.sign_in_known(&nickname, &secret).await?;
+    if token.is_some() {
+        attempt.forgive(true);
+    }
     Ok(token.map(|token| Signed { nickname, hash: typed.to_owned(), token }))
 }
 
 /// Makes an account of the nickname that was typed, or of one like it where it cannot be had. It is stored.
-pub(super) async fn register(hub: &Hub, wish: &str) -> Result<Signed, Refusal> {
+pub(super) async fn register(hub: &Hub, wish: &str, from: IpAddr) -> Result<Signed, Refusal> {
+    hub.tries().sign_in(Some(from)).map_err(|_| Refusal::Full)?;
     for nickname in nicknames(wish, chance()) {
         match hub.register(&nickname).await {
             Ok((key, token)) => return Ok(Signed { nickname, hash: key.reveal().to_owned(), token }),

@@ -228,7 +228,7 @@ impl Desk {
         let who = loop {
             match typing.next().await? {
                 Typed::New => self.say(minechat::NICKNAME),
-                Typed::Hash(hash) => match self.settle(account::known(&self.hub, &hash).await)? {
+                Typed::Hash(hash) => match self.settle(account::known(&self.hub, &hash, self.from).await)? {
                     Some(signed) => break Who::Known(self.seat(signed).await?),
                     None => self.say([minechat::UNKNOWN, minechat::NICKNAME].concat()),
                 },
@@ -237,7 +237,7 @@ impl Desk {
                     if wish.is_empty() {
                         break self.promise().await?;
                     }
-                    let seat = self.seat(self.settle(account::register(&self.hub, &wish).await)?).await?;
+                    let seat = self.seat(self.settle(account::register(&self.hub, &wish, self.from).await)?).await?;
                     self.accounts.newcomers.add(seat.user());
                     break Who::Known(seat);
                 }
