@@ -16,8 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use talk::bot::{Ask, Bot, Bots};
-use talk::gateway::console::ConsolePort;
-use talk::gateway::{Context, Gateway};
+use talk::gateway::{Console, Context, Gateway};
 use talk::hub::Hub;
 use talk::name::RoomName;
 use tokio_util::sync::CancellationToken;
@@ -61,7 +60,7 @@ pub(crate) async fn serve(port: u16) -> Result<(std::net::SocketAddr, impl Futur
     let bots = Bots::standard().with(Topic::default());
     let (ears, answers) = bots.clone().listen();
     let hub = Hub::builder().watch(ears).build().await?;
-    let console = ConsolePort::bind(&"127.0.0.1".parse()?, port).await?.bots(bots);
+    let console = Console::bind(&"127.0.0.1".parse()?, port).await?.bots(bots);
     let at = console.local_addr();
     let context = Context::new(hub.clone(), CancellationToken::new());
     Ok((at, async move { tokio::join!(answers.run(&hub), Box::new(console).serve(context)).1 }))

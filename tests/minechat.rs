@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::minechat::{Client, HELLO, LONG, NICKNAME, SENT, WELCOME, Wire, hold_the_clock, pass};
+use common::page::blocks;
 use talk::gateway::{Context, Gateway, MinechatWrite};
 use talk::hub::{Batch, Encoding, Heard, Hub, Lifetime, Offered, Outbox, Seat, SignInError, Sink};
 use talk::message::{Command, Delivery, Event, MessageId, Moderation, Refusal};
@@ -165,7 +166,10 @@ async fn forbidden_characters_are_dropped_from_nicknames() {
 async fn a_writer_that_closes_at_once_is_heard() {
     let mut wire = Wire::start().await;
     let mut listener = wire.listener().await;
-    let (writer, hash) = wire.registered("bob").await;
+    let (mut writer, hash) = wire.registered("bob").await;
+    writer.write("here\n\n").await;
+    listener.expect("Server: # к чату присоединился bob\n").await;
+    listener.expect("bob: here\n").await;
     drop(writer);
     for n in 0..20 {
         for (reset, typed) in [(false, format!("{hash}\n{n}\n\n")), (true, format!("{hash}\n{n}, reset\n\n"))] {
@@ -300,9 +304,16 @@ async fn a_new_account_is_announced_when_it_speaks_or_stays() {
     hold_the_clock();
     let mut wire = Wire::start().await;
     let mut listener = wire.listener().await;
-    // Whoever leaves at once, and whoever is known, is not announced.
+    // Whoever leaves at once is announced when they come back and speak, and only once.
     let (left, hash) = wire.registered("left").await;
     drop(left);
+    let next = wire.probe().await;
+    listener.expect(&next).await;
+    let mut known = wire.writer().await;
+    known.write(&format!("{hash}\nfirst\n\n")).await;
+    listener.expect("Server: # к чату присоединился left\n").await;
+    listener.expect("left: first\n").await;
+    drop(known);
     let mut known = wire.writer().await;
     known.write(&format!("{hash}\n")).await;
     known.expect(HELLO).await;
@@ -676,6 +687,31 @@ async fn a_stop_closes_everything_and_leaves_nothing() {
     timeout(LONG, served).await.expect("both ports are closed");
     assert!(tokio::net::TcpStream::connect(wire.write).await.is_err());
     assert_eq!(wire.hub.gauges().sessions, 1, "but for the probe's");
+}
+
+#[tokio::test]
+async fn the_conversation_in_the_manual_goes_as_it_is_written() {
+    let mut wire = Wire::start().await;
+    let mut listener = wire.listener().await;
+    let mut writer = wire.writer().await;
+    let (_, written) = blocks("text").find(|(section, _)| *section == "Minechat").expect("a conversation");
+    for line in written.lines() {
+        match line.strip_prefix("< ") {
+            Some(shown) if shown.starts_with('{') => {
+                // The hash is another each time.
+                let (before, _) = shown.rsplit_once(' ').unwrap();
+                let answer = writer.line().await;
+                assert!(answer.starts_with(before), "{answer}");
+            }
+            Some(shown) => writer.expect(&format!("{shown}\n")).await,
+            None => {
+                let typed = line.strip_prefix('>').expect("a line that is typed");
+                writer.write(&format!("{}\n", typed.trim_start())).await;
+            }
+        }
+    }
+    listener.expect("Server: # к чату присоединился Zen tester\n").await;
+    listener.expect("Zen tester: hello everybody\n").await;
 }
 
 /// Registers somebody, and leaves.

@@ -12,7 +12,7 @@ use common::page::blocks;
 use common::rooms::token_in;
 use serde_json::Value;
 use talk::address::{Address, Protocol};
-use talk::codec::{registry as codec, talk as messages};
+use talk::codec::{console, registry as codec, talk as messages};
 use talk::registry::{Registry, service};
 use talk::store::MemoryRegistry;
 use talk::transport::{Http, Transport, WebSocket};
@@ -78,6 +78,11 @@ fn every_json_example_is_read_by_the_codec_it_belongs_to() {
     for (section, block) in blocks("json").filter(|(section, _)| !ROOMS.contains(section)) {
         for line in block.lines() {
             match section {
+                "What a console client says" => {
+                    let bytes = line.as_bytes();
+                    assert!(console::hello(bytes).is_ok() || console::said(bytes, 16 * 1024).is_ok(), "{line}");
+                }
+                "What a console client hears" => assert!(console::hear(line.as_bytes()).is_ok(), "{line}"),
                 "Peers" | "UDP" | "Peers in rooms" => {
                     assert!(messages::decode(line.as_bytes(), 16 * 1024).is_ok(), "{line}")
                 }

@@ -71,3 +71,53 @@ async fn one_address_does_not_take_every_users_place() {
     // Whoever comes from elsewhere, or is a program, finds a place.
     server.hub.sit("elsewhere").await.unwrap();
 }
+
+#[tokio::test]
+async fn what_was_tried_at_one_port_counts_at_all() {
+    let server = Server::start().await;
+    assert_eq!(status(&secret(&server, "ann", "correct-horse").await), 201);
+    let console = common::console::Server::over(server.hub.clone()).await;
+    let minechat = common::minechat::Wire::with(server.hub.clone(), None).await;
+    let right = r#"{"username":"ann","secret":"correct-horse"}"#;
+    let mut welcome = console.connect().await;
+    welcome.write(right).await;
+    welcome.command("cmd!participants_count").await;
+    assert!(welcome.next().await.is_some());
+    // Wrong ones at the console, until one more is not even looked at there or anywhere.
+    let mut wrong = 0;
+    while status(&secret(&server, "ann", "correct-horse").await) != 429 {
+        let mut client = console.connect().await;
+        client.write(format!(r#"{{"username":"ann","secret":"wrong-horse-{wrong}"}}"#)).await;
+        assert!(client.ends().await);
+        wrong += 1;
+        assert!(wrong < 100);
+    }
+    assert!(wrong >= 10, "{wrong}");
+    let mut client = console.connect().await;
+    client.write(right).await;
+    assert!(client.ends().await);
+    let mut client = minechat.writer().await;
+    client.write("ann:correct-horse\n").await;
+    assert_eq!(client.line().await, common::minechat::HELLO);
+    assert_eq!(client.line().await, "null\n");
+}
+
+#[tokio::test]
+async fn new_accounts_of_minechat_count_as_sign_ins() {
+    let mut limits = Limits::default();
+    (limits.users, limits.loopback_exempt) = (8, false);
+    let minechat = common::minechat::Wire::with(talk::hub::Hub::with_limits(&limits), None).await;
+    let mut made = 0;
+    loop {
+        let mut client = minechat.writer().await;
+        client.write(&format!("\nuser{made}\n")).await;
+        assert_eq!(client.line().await, common::minechat::HELLO);
+        assert_eq!(client.line().await, common::minechat::NICKNAME);
+        if client.line().await.is_empty() {
+            break;
+        }
+        made += 1;
+        assert!(made < 7, "one place is the probe's");
+    }
+    assert!(made >= 5, "{made}");
+}

@@ -24,9 +24,8 @@ use tracing::{Instrument, debug, debug_span};
 use super::request::is_address;
 use super::request::{Offer, SignIn, bearer_token, check_host, check_origin};
 use super::rooms;
-use super::tries::Tries;
 use super::websocket::Way;
-use crate::hub::{Hub, SignInError};
+use crate::hub::{Hub, SignInError, TooMany};
 use crate::limits::Limits;
 use crate::message::Refusal;
 use crate::name::{Nickname, is_room_protocol_name};
@@ -42,8 +41,7 @@ use crate::text::SafeText;
 /// Mounted, it does not know where anybody comes from: what is bounded by address elsewhere is the host's to bound.
 #[must_use]
 pub fn service(hub: Hub) -> RoomService {
-    let tries = Arc::new(Tries::new(hub.limits()));
-    RoomService { hub, names: Arc::default(), tries, tasks: TaskTracker::new(), ended: CancellationToken::new() }
+    RoomService { hub, names: Arc::default(), tasks: TaskTracker::new(), ended: CancellationToken::new() }
 }
 
 /// Answers requests to a room server. Cloning is cheap and shares the hub.
@@ -54,7 +52,6 @@ pub fn service(hub: Hub) -> RoomService {
 pub struct RoomService {
     pub(super) hub: Hub,
     names: Arc<Names>,
-    tries: Arc<Tries>,
     /// Connections that left HTTP.
     tasks: TaskTracker,
     /// Fires when they have had their time to close.
@@ -143,11 +140,12 @@ impl RoomService {
         })?;
         let password = secret.map(|secret| Password::new(&secret)).transpose();
         let password = password.map_err(|e| Problem::bad(e.to_string()))?;
-        self.tries.sign_in(from)?;
+        let from = from.map(|from| from.ip());
+        self.hub.tries().sign_in(from).map_err(too_many)?;
         let issued = match password {
             None => self.hub.sign_up(&name).await.map_err(SignInError::Refused),
             Some(password) => {
-                let attempt = self.tries.secret(&name, from)?;
+                let attempt = self.hub.tries().secret(&name, from).map_err(too_many)?;
                 let issued = self.hub.sign_in(&name, &password).await;
                 if !matches!(issued, Err(SignInError::WrongPassword)) {
                     attempt.forgive(issued.is_ok());
@@ -228,6 +226,10 @@ impl hyper::service::Service<Request<Incoming>> for RoomService {
         let answer = self.clone().answer(request, Way::Foreign, None);
         Box::pin(async move { Ok(answer.await.map(Body::from)) })
     }
+}
+
+fn too_many(why: TooMany) -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, why.to_string()).with(RETRY_AFTER, why.seconds())
 }
 
 fn unauthorized() -> Problem {

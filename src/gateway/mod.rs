@@ -3,7 +3,7 @@
 //! [`http::service`] makes a hyper service of a hub, to be mounted in a program's own server; [`RoomServer`] serves one
 //! on a socket of its own. [`FrameServer`] takes WebSockets by the same code and gives them to a function, without a hub.
 
-pub mod console;
+mod console;
 mod context;
 mod frames;
 pub mod http;
@@ -16,7 +16,6 @@ mod rooms;
 pub mod syslog;
 #[allow(dead_code, reason = "wires take what they need")]
 mod tcp;
-mod tries;
 #[allow(dead_code, reason = "wires take what they need")]
 mod unsigned;
 mod upgrades;
@@ -30,6 +29,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::console::{Console, ConsoleEvent, ConsoleEvents};
 pub use self::context::{Context, Gateway};
 pub use self::frames::{FrameServer, Received};
 use self::http::RoomService;

@@ -188,6 +188,9 @@ impl<C: Future<Output = ()>> Client<'_, C> {
     /// A session under that name, if the name is free.
     async fn open(&mut self, name: &Nickname, from: IpAddr) -> Result<Option<Seat>, End> {
         let later = End::Cut(Cut::Silent, 1013, "nobody can come in at the moment");
+        if self.hub.tries().sign_in(Some(from)).is_err() {
+            return Ok(None);
+        }
         let token = match self.hub.sign_up(name).await {
             Ok(token) => token,
             Err(Refusal::Full | Refusal::Unavailable) => return Err(later),

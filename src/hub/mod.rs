@@ -54,6 +54,8 @@ mod room;
 mod route;
 mod seat;
 mod sink;
+#[cfg_attr(not(feature = "net"), expect(dead_code, reason = "for gateways"))]
+mod tries;
 mod turn;
 mod watch;
 
@@ -82,11 +84,15 @@ pub use seat::{Heard, Seat};
 pub use sink::{Batch, Encoding, Offered, Sink};
 pub use watch::{Told, Watch};
 
+#[cfg(feature = "net")]
+pub(crate) use tries::TooMany;
+
 use self::connection::{Connection, Ended};
 use self::directory::{Directory, Missed, Newcomer, Start};
 use self::keep::{Flying, Keeper};
 use self::pace::Pace;
 use self::route::Routes;
+use self::tries::Tries;
 use self::turn::Turns;
 use crate::limits::Limits;
 #[cfg(doc)]
@@ -139,6 +145,7 @@ struct Inner {
     recent: Arc<AtomicUsize>,
     /// One search at a time: each reads much.
     searching: Semaphore,
+    tries: Tries,
 }
 
 /// How long a user outlives the last session.
@@ -295,6 +302,7 @@ impl Builder {
             stopping: CancellationToken::new(),
             recent: Arc::default(),
             searching: Semaphore::new(1),
+            tries: Tries::new(&limits),
             limits: Arc::new(limits),
         };
         Hub { inner: Arc::new(inner) }
@@ -332,6 +340,12 @@ impl Hub {
     #[must_use]
     pub fn limits(&self) -> &Arc<Limits> {
         &self.inner.limits
+    }
+
+    /// How often gateways let somebody sign in.
+    #[cfg(feature = "net")]
+    pub(crate) fn tries(&self) -> &Tries {
+        &self.inner.tries
     }
 
     /// Makes a guest of that name. The token opens sessions; it is void when none was opened within a minute.

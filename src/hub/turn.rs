@@ -706,7 +706,7 @@ impl Turns {
             } else {
                 offer_around(&member.outbox, batch, from, holes)
             };
-            if followed {
+            if followed && member.user.is_some() {
                 member.progress.offer(last, &member.outbox);
             }
         }

@@ -53,7 +53,7 @@ use self::stores::Stores;
 use self::wires::Wires;
 use crate::address::authority;
 use crate::bot::{Answers, Bots};
-use crate::gateway::console::ConsoleEvents;
+use crate::gateway::ConsoleEvents;
 use crate::gateway::peer::{Peers, RoomEntry, RoomPeerError};
 use crate::gateway::{self, Context};
 use crate::hub::Hub;

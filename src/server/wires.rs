@@ -10,9 +10,8 @@ use super::ServerError;
 use super::config::{Config, Legacy, WirePort};
 use crate::address::{Host, authority};
 use crate::bot::Bots;
-use crate::gateway::console::{ConsoleEvents, ConsolePort};
 use crate::gateway::peer::{Peers, RoomPeer};
-use crate::gateway::{Context, Gateway, MinechatListen, MinechatWrite, Pair};
+use crate::gateway::{Console, ConsoleEvents, Context, Gateway, MinechatListen, MinechatWrite, Pair};
 use crate::hub::Hub;
 
 /// The wires that are open, to be served in front of a hub.
@@ -27,14 +26,7 @@ impl Wires {
     /// Opens those that the configuration asks for. Each wire has its lines here.
     pub(super) async fn bind(config: &Config, bots: &Bots) -> Result<Self, ServerError> {
         let mut wires = Self::default();
-        let host = &config.legacy.host;
-        let pair =
-            Wire { host, name: "pair chat", option: "--pair-port", port: config.legacy.pair_port, usual: Pair::PORT };
-        let bind_pair = async |port| {
-            let pair = Pair::bind(host, port).await?;
-            Ok(pair.hosts(config.names_at(host)).origins(config.origins.iter().cloned()))
-        };
-        wires.open(pair, bind_pair).await?;
+        wires.open_pair(config).await?;
         wires.open_minechat(config).await?;
         wires.open_console(config, bots).await?;
         Ok(wires)
@@ -79,12 +71,22 @@ impl Wires {
         join_all(self.gateways.into_iter().map(|gateway| gateway.serve(context.clone()))).await;
     }
 
+    async fn open_pair(&mut self, config: &Config) -> Result<(), ServerError> {
+        let Legacy { host, pair_port: port, .. } = &config.legacy;
+        let wire = Wire { host, name: "pair chat", option: "--pair-port", port: *port, usual: Pair::PORT };
+        let bind = async |port| {
+            let pair = Pair::bind(host, port).await?;
+            Ok(pair.hosts(config.names_at(host)).origins(config.origins.iter().cloned()))
+        };
+        self.open(wire, bind).await
+    }
+
     async fn open_console(&mut self, config: &Config, bots: &Bots) -> Result<(), ServerError> {
         let Legacy { host, room, console_port: port, console_print_messages: texts, .. } = &config.legacy;
-        let wire = Wire { host, name: "console chat", option: "--console-port", port: *port, usual: 9009 };
+        let wire = Wire { host, name: "console chat", option: "--console-port", port: *port, usual: Console::PORT };
         let mut told = None;
         let bind = async |port| {
-            let mut console = ConsolePort::bind(host, port).await?.room(room.clone()).bots(bots.clone());
+            let mut console = Console::bind(host, port).await?.room(room.clone()).bots(bots.clone());
             told = Some(console.events(&config.limits, *texts));
             Ok(console)
         };

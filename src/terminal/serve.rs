@@ -10,7 +10,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::client::INTERRUPTED;
 use super::signals::Signals;
-use crate::gateway::console::ConsoleEvents;
+use crate::gateway::ConsoleEvents;
 use crate::text::SafeText;
 
 /// Prints `ready` to stdout and serves until a signal, which makes the future that `serve` is given ready. A second

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use talk::bot::Bots;
-use talk::gateway::console::{ConsoleEvents, ConsolePort};
-use talk::gateway::{Context, Gateway};
+use talk::gateway::{Console, ConsoleEvents, Context, Gateway};
 use talk::hub::Hub;
 use talk::limits::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -47,7 +46,7 @@ impl Server {
         (Self::of(port, hub), events)
     }
 
-    pub(crate) fn of(port: ConsolePort, hub: Hub) -> Self {
+    pub(crate) fn of(port: Console, hub: Hub) -> Self {
         let stop = CancellationToken::new();
         let context = Context::new(hub.clone(), stop.clone());
         let local = port.local_addr().port();
@@ -79,8 +78,8 @@ impl Server {
 }
 
 /// A port with the bots that every server has.
-async fn bind() -> ConsolePort {
-    let port = ConsolePort::bind(&"127.0.0.1".parse().unwrap(), 0).await.unwrap();
+async fn bind() -> Console {
+    let port = Console::bind(&"127.0.0.1".parse().unwrap(), 0).await.unwrap();
     port.bots(Bots::standard())
 }
 

@@ -94,12 +94,12 @@ impl World {
         assert_eq!(raw::status(&answer), "200", "{answer}");
     }
 
+    /// Ends the registry and the rooms for peers, and waits for that.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         for task in self.tasks {
             timeout(LONG, task).await.unwrap().unwrap();
         }
-        self.rooms.stop().await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use talk::bot::{Ask, Bot, Bots, Way};
-use talk::gateway::console::ConsolePort;
+use talk::gateway::Console;
 use talk::hub::Hub;
 
 use crate::common::console::{Client, Server, message, system, time_flies};
@@ -32,7 +32,7 @@ async fn server(bots: Bots) -> Server {
     let (ears, answers) = bots.clone().listen();
     let hub = Hub::builder().watch(ears).build().await.unwrap();
     tokio::spawn(answers.run(&hub));
-    let port = ConsolePort::bind(&"127.0.0.1".parse().unwrap(), 0).await.unwrap();
+    let port = Console::bind(&"127.0.0.1".parse().unwrap(), 0).await.unwrap();
     Server::of(port.bots(bots), hub)
 }
 

@@ -88,9 +88,8 @@ async fn a_flood_costs_skipped_messages_and_nothing_else() {
             }
         }
     });
-    for n in 0..FLOOD {
-        alice.say(&n.to_string()).await;
-    }
+    let glued: String = (0..FLOOD).map(|n| object("message", &n.to_string())).collect();
+    alice.write(glued).await;
     // Others heard all of it.
     watching.await.unwrap();
     let queued = server.hub.gauges().queued_messages;
@@ -112,7 +111,9 @@ async fn a_flood_costs_skipped_messages_and_nothing_else() {
             notices += 1;
         }
     }
-    assert_eq!((next, heard + skipped, notices), (FLOOD, FLOOD, 1));
+    assert_eq!((next, heard + skipped), (FLOOD, FLOOD));
+    // One for the flood; another only if it seemed to be over for a moment.
+    assert!((1..=2).contains(&notices), "{notices}");
     assert!((64..100).contains(&heard), "{heard}");
     alice.say("after").await;
     assert_eq!(bob.raw().await, message("alice", "after"));

@@ -1,6 +1,6 @@
 //! What a server prints of its console clients.
 
-use talk::gateway::console::{ConsoleEvent, ConsoleEvents};
+use talk::gateway::{ConsoleEvent, ConsoleEvents};
 use talk::hub::Hub;
 
 use crate::common::console::{Server, time_flies};

@@ -1,9 +1,11 @@
 //! The table of the protocol, line by line.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use talk::hub::{Heard, Hub, Seat};
-use talk::message::{Command, Event};
+use talk::codec::console as codec;
+use talk::hub::{Batch, Encoding, Heard, Hub, Lifetime, Offered, Outbox, Seat, Sink};
+use talk::message::{Command, Event, Moderation};
 use talk::name::{Nickname, RoomName};
 use talk::secret::Password;
 use tokio::io::AsyncWriteExt;
@@ -328,6 +330,52 @@ async fn no_text_and_no_name_forges_an_object_a_line_or_a_notice() {
         assert_eq!(alice.raw().await, message(from, &clean.replace(['\n', '\u{2028}', '\u{2029}'], " ")));
         assert_eq!(mallory.raw().await, message(from, &clean.replace(['\n', '\u{2028}', '\u{2029}'], " ")));
     }
+}
+
+/// Hears nothing at all.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn encoding(&self) -> Encoding {
+        Encoding::new("nowhere", &codec::Console)
+    }
+
+    fn offer(&self, _: &Batch) -> Offered {
+        Offered::All
+    }
+}
+
+#[tokio::test]
+async fn moderators_are_heeded_and_heard_here_too() {
+    // By the clock on the wall: secrets are slow to compute, elsewhere.
+    let (boss, room) = (Nickname::new("boss").unwrap(), RoomName::global());
+    let hub = Hub::builder().admins([boss.clone()]).build().await.unwrap();
+    let token = hub.sign_in(&boss, &Password::new("correct horse").unwrap()).await.unwrap();
+    let nowhere = Arc::new(Outbox::new(Nowhere, hub.limits()));
+    let mut boss = hub.open(&token, nowhere, Lifetime::Kept, None).await.unwrap();
+    boss.run(Command::Enter(room.clone())).await.unwrap();
+    let server = Server::over(hub).await;
+    let (mut alice, mut bob) = (server.join("alice").await, server.join("bob").await);
+    let moderate = |action| {
+        let (room, user) = (room.clone(), "bob".to_owned());
+        Command::Moderate { room, action, user, seconds: None, reason: Some("enough".into()) }
+    };
+    boss.run(moderate(Moderation::Mute)).await.unwrap();
+    assert_eq!(bob.raw().await, system("system", "you are muted in room global: enough"));
+    bob.say("hello?").await;
+    assert_eq!(bob.raw().await, system("bob", "you are muted in room global"));
+    boss.run(moderate(Moderation::Ban)).await.unwrap();
+    assert_eq!(bob.raw().await, system("bob", "Client 'bob' left the chat"));
+    assert_eq!(bob.raw().await, system("system", "you were banned from room global: enough"));
+    assert_eq!(alice.raw().await, system("bob", "Client 'bob' left the chat"));
+    bob.say("hello?").await;
+    assert_eq!(bob.raw().await, system("bob", "you are in no room"));
+    boss.run(Command::Close { room, reason: None }).await.unwrap();
+    // Whoever comes to a closed door hears why.
+    let mut carol = server.connect().await;
+    carol.write(r#"{"username":"carol"}"#).await;
+    assert_eq!(carol.raw().await, system("carol", "room global is closed"));
+    assert!(carol.ends().await);
 }
 
 #[tokio::test]

@@ -1,13 +1,13 @@
 //! Console chat: JSON objects over TCP, with nothing between them, for the clients that this protocol has in the field.
 //!
-//! [`ConsolePort`] is a [`Gateway`]. Whoever prints what happens there, as servers of this protocol do, takes
-//! [`ConsolePort::events`].
+//! [`Console`] is a [`Gateway`]. Whoever prints what happens there, as servers of this protocol do, takes
+//! [`Console::events`].
 
 mod events;
 mod paced;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use super::{Context, Gateway};
 use crate::address::Host;
 use crate::codec::CodecError;
 use crate::codec::console::{self as codec, Hello, MAX_SAID, Objects, Said};
-use crate::hub::{Ask, Batch, Bots, Cut, Hub, Lifetime, Outbox, Seat, Way};
+use crate::hub::{Ask, Batch, Bots, Cut, Hub, Lifetime, Outbox, Seat, SignInError, Way};
 use crate::limits::Limits;
 use crate::message::{Closing, Command};
 use crate::name::RoomName;
@@ -32,14 +32,17 @@ use crate::secret::Secret;
 
 /// The console protocol on a socket.
 #[derive(Debug)]
-pub struct ConsolePort {
+pub struct Console {
     port: Port,
     room: RoomName,
     bots: Bots,
     teller: Teller,
 }
 
-impl ConsolePort {
+impl Console {
+    /// Where clients of this protocol look for a server.
+    pub const PORT: u16 = 9009;
+
     /// Opens the socket; port 0 lets the system choose. Everybody who comes is in `global` and has no bots to ask, unless
     /// it is told otherwise.
     ///
@@ -75,7 +78,7 @@ impl ConsolePort {
 }
 
 #[async_trait]
-impl Gateway for ConsolePort {
+impl Gateway for Console {
     fn name(&self) -> &'static str {
         WIRE
     }
@@ -109,7 +112,7 @@ async fn connection(arrival: Arrival, context: Context, settings: Arc<Settings>)
     let mut intake = Intake::new(Objects::new(MAX_SAID));
     let sign_in = Box::pin(context.stop.run_until_cancelled(async {
         let object = intake.next(outbox.sink().stream()).await.ok()??;
-        let token = sign_in(hub, codec::hello(&object).ok()?).await?;
+        let token = sign_in(hub, codec::hello(&object).ok()?, from.ip()).await?;
         hub.open(&token, outbox.clone(), Lifetime::Session, Some(from.ip())).await.ok()
     }));
     let seat = context.unsigned().enter(from.ip()).sign_in(sign_in).await.flatten().flatten();
@@ -137,9 +140,17 @@ async fn connection(arrival: Arrival, context: Context, settings: Arc<Settings>)
 }
 
 /// Somebody's token: an account's by its secret, otherwise a guest's, whatever others are called.
-async fn sign_in(hub: &Hub, hello: Hello) -> Option<Secret> {
+async fn sign_in(hub: &Hub, hello: Hello, from: IpAddr) -> Option<Secret> {
+    hub.tries().sign_in(Some(from)).ok()?;
     match hello {
-        Hello { name, secret: Some(secret) } => hub.sign_in(&name, &secret).await.ok(),
+        Hello { name, secret: Some(secret) } => {
+            let attempt = hub.tries().secret(&name, Some(from)).ok()?;
+            let issued = hub.sign_in(&name, &secret).await;
+            if !matches!(issued, Err(SignInError::WrongPassword)) {
+                attempt.forgive(issued.is_ok());
+            }
+            issued.ok()
+        }
         Hello { name, secret: None } => hub.sign_up_numbered(&name).await.ok().map(|(_, token)| token),
     }
 }

@@ -1,12 +1,13 @@
 //! Who speaks: by a hash, by a nickname and a secret, or by a new account, which is stored at once or with its first
 //! message.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::codec::minechat::{clean_nickname, nicknames};
 use crate::hub::Hub;
-use crate::message::Refusal;
+use crate::message::{Refusal, UserId};
 use crate::name::Nickname;
 use crate::secret::{Password, Secret};
 
@@ -21,7 +22,7 @@ pub(super) struct Signed {
 
 /// Signs somebody in by what was typed in the place of a hash: the key of an account, or a nickname and a secret with a
 /// colon between them. `None` when it is neither.
-pub(super) async fn known(hub: &Hub, typed: &str) -> Result<Option<Signed>, Refusal> {
+pub(super) async fn known(hub: &Hub, typed: &str, from: IpAddr) -> Result<Option<Signed>, Refusal> {
     if let Ok(key) = Secret::new(typed)
         && let Some((nickname, token)) = hub.sign_in_by_key(&key).await?
     {
@@ -29,12 +30,18 @@ pub(super) async fn known(hub: &Hub, typed: &str) -> Result<Option<Signed>, Refu
     }
     let Some((nickname, secret)) = typed.split_once(':') else { return Ok(None) };
     let (Ok(nickname), Ok(secret)) = (Nickname::new(nickname), Password::new(secret)) else { return Ok(None) };
+    // Whoever has tried too much hears what a wrong secret hears.
+    let Ok(attempt) = hub.tries().secret(&nickname, Some(from)) else { return Ok(None) };
     let token = hub.sign_in_known(&nickname, &secret).await?;
+    if token.is_some() {
+        attempt.forgive(true);
+    }
     Ok(token.map(|token| Signed { nickname, hash: typed.to_owned(), token }))
 }
 
 /// Makes an account of the nickname that was typed, or of one like it where it cannot be had. It is stored.
-pub(super) async fn register(hub: &Hub, wish: &str) -> Result<Signed, Refusal> {
+pub(super) async fn register(hub: &Hub, wish: &str, from: IpAddr) -> Result<Signed, Refusal> {
+    hub.tries().sign_in(Some(from)).map_err(|_| Refusal::Full)?;
     for nickname in nicknames(wish, chance()) {
         match hub.register(&nickname).await {
             Ok((key, token)) => return Ok(Signed { nickname, hash: key.reveal().to_owned(), token }),
@@ -43,6 +50,33 @@ pub(super) async fn register(hub: &Hub, wish: &str) -> Result<Signed, Refusal> {
         }
     }
     Err(Refusal::Taken(wish.to_owned()))
+}
+
+/// Users with new accounts that nobody has heard of yet: many make one, leave, and come back to speak. Cloning shares them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Newcomers {
+    users: Arc<Mutex<VecDeque<UserId>>>,
+}
+
+impl Newcomers {
+    pub(super) fn add(&self, user: UserId) {
+        let mut users = self.lock();
+        if users.len() >= MOST_NEWCOMERS {
+            users.pop_front();
+        }
+        users.push_back(user);
+    }
+
+    /// Whether a user is one, and now no more.
+    pub(super) fn take(&self, user: UserId) -> bool {
+        let mut users = self.lock();
+        let place = users.iter().position(|other| *other == user);
+        place.and_then(|place| users.remove(place)).is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<UserId>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Names of accounts that are not stored yet. Cloning shares them.
@@ -108,3 +142,6 @@ fn chance() -> u64 {
     // Only a choice of words hangs on it.
     getrandom::u64().unwrap_or_default()
 }
+
+/// New accounts that nobody has heard of; then the oldest of them will not be announced.
+const MOST_NEWCOMERS: usize = 1024;

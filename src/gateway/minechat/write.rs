@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 use uuid::Uuid;
 
-use super::account::{self, Promise, Promised, Signed};
+use super::account::{self, Newcomers, Promise, Promised, Signed};
 use super::answers::Answers;
 use crate::address::Host;
 use crate::codec::minechat::{self, Dialog, Lines, Typed};
@@ -89,19 +89,19 @@ impl Gateway for MinechatWrite {
     async fn serve(self: Box<Self>, context: Context) {
         let (wire, Self { port, room }) = (self.name(), *self);
         context.hub.ensure_room(&room);
-        let promised = Promised::default();
-        let session = |arrival| write(arrival, context.clone(), room.clone(), promised.clone());
+        let accounts = Accounts::default();
+        let session = |arrival| write(arrival, context.clone(), room.clone(), accounts.clone());
         port.serve(wire, &context, session).await;
     }
 }
 
-async fn write(Arrival { stream, from }: Arrival, context: Context, room: RoomName, promised: Promised) {
+async fn write(Arrival { stream, from }: Arrival, context: Context, room: RoomName, accounts: Accounts) {
     let limits = context.hub.limits().clone();
     let answers = Arc::new(Outbox::new(Answers::new(stream), &limits));
     let outbox: Arc<Outbox> = answers.clone();
     let mut typing = Typing::new(answers.sink().stream(), &limits);
     let mut over = pin!(over(&outbox));
-    let desk = Desk { hub: context.hub.clone(), outbox: outbox.clone(), from: from.ip(), promised };
+    let desk = Desk { hub: context.hub.clone(), outbox: outbox.clone(), from: from.ip(), accounts };
     desk.say(minechat::HELLO);
     let signed_in = async {
         let guest = context.unsigned().enter(from.ip());
@@ -195,18 +195,25 @@ impl<'a> Typing<'a> {
     }
 }
 
+/// What all connections know of accounts. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+struct Accounts {
+    promised: Promised,
+    newcomers: Newcomers,
+}
+
 /// Where somebody signs in.
 struct Desk {
     hub: Hub,
     outbox: Arc<Outbox>,
     from: IpAddr,
-    promised: Promised,
+    accounts: Accounts,
 }
 
 /// Who signed in.
 enum Who {
-    /// Somebody with an account; a new one is to be announced.
-    Known { seat: Box<Seat>, new: bool },
+    /// Somebody with an account.
+    Known(Box<Seat>),
     /// Somebody whose account is not stored yet.
     Promised(Promise),
 }
@@ -221,16 +228,18 @@ impl Desk {
         let who = loop {
             match typing.next().await? {
                 Typed::New => self.say(minechat::NICKNAME),
-                Typed::Hash(hash) => match self.settle(account::known(&self.hub, &hash).await)? {
-                    Some(signed) => break self.seat(signed, false).await?,
+                Typed::Hash(hash) => match self.settle(account::known(&self.hub, &hash, self.from).await)? {
+                    Some(signed) => break Who::Known(self.seat(signed).await?),
                     None => self.say([minechat::UNKNOWN, minechat::NICKNAME].concat()),
                 },
                 Typed::Nickname(typed) => {
                     let wish = account::wish(&typed);
-                    break match wish.is_empty() {
-                        true => self.promise().await?,
-                        false => self.seat(self.settle(account::register(&self.hub, &wish).await)?, true).await?,
-                    };
+                    if wish.is_empty() {
+                        break self.promise().await?;
+                    }
+                    let seat = self.seat(self.settle(account::register(&self.hub, &wish, self.from).await)?).await?;
+                    self.accounts.newcomers.add(seat.user());
+                    break Who::Known(seat);
                 }
                 // Before somebody is signed in, nothing else is read.
                 Typed::Message(_) | Typed::Nothing | Typed::TooLong => {}
@@ -240,14 +249,14 @@ impl Desk {
         Some(who)
     }
 
-    async fn seat(&self, signed: Signed, new: bool) -> Option<Who> {
+    async fn seat(&self, signed: Signed) -> Option<Box<Seat>> {
         let seat = self.settle(self.open(&signed.token).await)?;
         self.welcome(signed.nickname.as_str(), &signed.hash);
-        Some(Who::Known { seat: Box::new(seat), new })
+        Some(Box::new(seat))
     }
 
     async fn promise(&self) -> Option<Who> {
-        let promise = self.settle(self.promised.promise(&self.hub).await)?;
+        let promise = self.settle(self.accounts.promised.promise(&self.hub).await)?;
         self.welcome(promise.nickname.as_str(), promise.key.reveal());
         Some(Who::Promised(promise))
     }
@@ -301,7 +310,7 @@ impl<'a> Speaker<'a> {
             _ => return self.desk.say(minechat::SENT),
         };
         match &self.who {
-            Who::Known { seat, .. } => seat.refuse(why, None),
+            Who::Known(seat) => seat.refuse(why, None),
             Who::Promised(_) => self.desk.say(minechat::not_sent(&why.to_string())),
         }
     }
@@ -312,13 +321,13 @@ impl<'a> Speaker<'a> {
         self.said += 1;
         let id = MessageId::new(&format!("{}-{}", self.ids.simple(), self.said)).ok();
         let say = Command::Say { room: Some(self.room.clone()), body, id };
-        let Who::Known { seat, .. } = &mut self.who else { return Err(Refusal::Over) };
+        let Who::Known(seat) = &mut self.who else { return Err(Refusal::Over) };
         match seat.run(say.clone()).await {
             Err(Refusal::NotInRoom(_)) => {}
             done => return done,
         }
         self.enter().await?;
-        let Who::Known { seat, .. } = &mut self.who else { return Err(Refusal::Over) };
+        let Who::Known(seat) = &mut self.who else { return Err(Refusal::Over) };
         seat.run(say).await
     }
 
@@ -328,16 +337,19 @@ impl<'a> Speaker<'a> {
         let token = promise.keep(&self.desk.hub).await?;
         let seat = Box::new(self.desk.open(&token).await?);
         // Whoever stayed has been announced.
-        self.who = Who::Known { seat, new: self.stays.is_some() };
+        if self.stays.is_some() {
+            self.desk.accounts.newcomers.add(seat.user());
+        }
+        self.who = Who::Known(seat);
         Ok(())
     }
 
     /// Comes into the room, for the first time or after it was put out.
     async fn enter(&mut self) -> Result<(), Refusal> {
-        let Who::Known { seat, new } = &mut self.who else { return Ok(()) };
+        let Who::Known(seat) = &mut self.who else { return Ok(()) };
         seat.run(Command::Enter(self.room.clone())).await?;
         self.stays = None;
-        if std::mem::take(new) {
+        if self.desk.accounts.newcomers.take(seat.user()) {
             seat.announce(&self.room)?;
         }
         Ok(())
@@ -348,7 +360,7 @@ impl<'a> Speaker<'a> {
         self.stays = None;
         match &self.who {
             Who::Promised(promise) => self.desk.hub.announce(&self.room, promise.nickname.clone()),
-            Who::Known { .. } => {
+            Who::Known(_) => {
                 // Whoever may not come in hears so when they speak.
                 if let Err(why) = self.enter().await {
                     debug!(%why, "not in the room");
@@ -358,7 +370,7 @@ impl<'a> Speaker<'a> {
     }
 
     async fn leave(self, why: Closing, failed: bool) {
-        let Who::Known { mut seat, .. } = self.who else { return };
+        let Who::Known(mut seat) = self.who else { return };
         if failed {
             seat.count_cut(Cut::Protocol);
         }

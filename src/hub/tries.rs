@@ -1,23 +1,21 @@
-//! How often somebody may try to sign in.
+//! How often somebody may try to sign in, on all wires together.
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::StatusCode;
-use hyper::header::RETRY_AFTER;
+use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::address::network;
 use crate::limits::Limits;
 use crate::name::Nickname;
-use crate::net::http::Problem;
 
 /// What was tried lately. An address is one of IPv4, or a network of 64 bits of IPv6.
 #[derive(Debug)]
-pub(super) struct Tries {
+pub(crate) struct Tries {
     loopback_exempt: bool,
     /// By address: a guest takes a user's place for a minute though nobody ever comes.
     sign_ins: Buckets<IpAddr>,
@@ -29,9 +27,31 @@ pub(super) struct Tries {
     owners: Mutex<HashMap<Nickname, IpAddr>>,
 }
 
+/// Too much was tried.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub(crate) enum TooMany {
+    #[error("too many sign-ins from this address")]
+    SignIns,
+    #[error("too many wrong secrets from this address")]
+    SecretsFrom,
+    #[error("too many wrong secrets for this nickname")]
+    SecretsFor,
+}
+
+impl TooMany {
+    /// Seconds until one more may be tried.
+    pub(crate) fn seconds(self) -> &'static str {
+        match self {
+            Self::SignIns => "1",
+            Self::SecretsFrom => "2",
+            Self::SecretsFor => "10",
+        }
+    }
+}
+
 /// One secret that is tried, held against whoever tries it unless it is [`forgiven`](Self::forgive).
 #[derive(Debug)]
-pub(super) struct Try<'a> {
+pub(crate) struct Try<'a> {
     tries: &'a Tries,
     name: &'a Nickname,
     from: Option<IpAddr>,
@@ -53,24 +73,24 @@ impl Tries {
     /// Whether one more may sign in from there.
     ///
     /// # Errors
-    /// 429.
-    pub(super) fn sign_in(&self, from: Option<SocketAddr>) -> Result<(), Problem> {
+    /// [`TooMany`].
+    pub(crate) fn sign_in(&self, from: Option<IpAddr>) -> Result<(), TooMany> {
         match self.counted(from).is_none_or(|from| self.sign_ins.take(from)) {
             true => Ok(()),
-            false => Err(too_many("too many sign-ins from this address", "1")),
+            false => Err(TooMany::SignIns),
         }
     }
 
     /// Whether one more secret may be tried for a name.
     ///
     /// # Errors
-    /// 429.
-    pub(super) fn secret<'a>(&'a self, name: &'a Nickname, from: Option<SocketAddr>) -> Result<Try<'a>, Problem> {
+    /// [`TooMany`].
+    pub(crate) fn secret<'a>(&'a self, name: &'a Nickname, from: Option<IpAddr>) -> Result<Try<'a>, TooMany> {
         let counted = self.counted(from);
         if !counted.is_none_or(|from| self.from.take(from)) {
-            return Err(too_many("too many wrong secrets from this address", "2"));
+            return Err(TooMany::SecretsFrom);
         }
-        let from = from.map(|from| network(from.ip()));
+        let from = from.map(|from| network(from.to_canonical()));
         let owner = lock(&self.owners).get(name).copied();
         let key = (name.clone(), owner.filter(|owner| from == Some(*owner)));
         if !self.secrets.take(key.clone()) {
@@ -78,21 +98,21 @@ impl Tries {
             if let Some(from) = counted {
                 self.from.give_back(&from);
             }
-            return Err(too_many("too many wrong secrets for this nickname", "10"));
+            return Err(TooMany::SecretsFor);
         }
         Ok(Try { tries: self, name, from, key })
     }
 
     /// The address that is counted, if it is.
-    fn counted(&self, from: Option<SocketAddr>) -> Option<IpAddr> {
-        let from = from?.ip().to_canonical();
+    fn counted(&self, from: Option<IpAddr>) -> Option<IpAddr> {
+        let from = from?.to_canonical();
         (!self.loopback_exempt || !from.is_loopback()).then(|| network(from))
     }
 }
 
 impl Try<'_> {
     /// It was no wrong secret; and if it was the `right` one, the owner is there.
-    pub(super) fn forgive(self, right: bool) {
+    pub(crate) fn forgive(self, right: bool) {
         self.tries.secrets.give_back(&self.key);
         let Some(from) = self.from else { return };
         self.tries.from.give_back(&from);
@@ -150,10 +170,6 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
     }
 }
 
-fn too_many(detail: &str, seconds: &'static str) -> Problem {
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with(RETRY_AFTER, seconds)
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -177,8 +193,8 @@ const MOST: usize = 16_384;
 mod tests {
     use super::*;
 
-    fn at(ip: &str) -> Option<SocketAddr> {
-        Some(SocketAddr::new(ip.parse().unwrap(), 1))
+    fn at(ip: &str) -> Option<IpAddr> {
+        Some(ip.parse().unwrap())
     }
 
     fn nick(name: &str) -> Nickname {
@@ -186,7 +202,7 @@ mod tests {
     }
 
     /// So many wrong secrets that are let through, of 100.
-    fn wrong(tries: &Tries, name: &str, from: Option<SocketAddr>) -> usize {
+    fn wrong(tries: &Tries, name: &str, from: Option<IpAddr>) -> usize {
         (0..100).filter(|_| tries.secret(&nick(name), from).is_ok()).count()
     }
 
