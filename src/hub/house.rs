@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use tokio::sync::oneshot;
+use tracing::warn;
 
 use super::inbox::{Input, Said};
 use super::outbox::Outbox;
@@ -144,6 +145,18 @@ impl WeakHub {
 impl fmt::Debug for WeakHub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WeakHub").finish_non_exhaustive()
+    }
+}
+
+/// Why a store does not let somebody have a name, as the hub tells it.
+pub(super) fn refusal(error: StoreError, name: &Nickname) -> Refusal {
+    match error {
+        StoreError::Taken => Refusal::Taken(name.to_string()),
+        StoreError::Full(_) => Refusal::Full,
+        error => {
+            warn!(%error, "a store does not do what it was asked");
+            Refusal::Unavailable
+        }
     }
 }
 

@@ -89,6 +89,7 @@ pub(crate) use tries::TooMany;
 
 use self::connection::{Connection, Ended};
 use self::directory::{Directory, Missed, Newcomer, Start};
+use self::house::refusal;
 use self::keep::{Flying, Keeper};
 use self::pace::Pace;
 use self::route::Routes;
@@ -788,14 +789,3 @@ impl Drop for Inner {
 const LAST_SPOKEN: usize = 20;
 /// Rules that are kept at the same time.
 const KEEPERS: usize = 64;
-
-fn refusal(error: StoreError, name: &Nickname) -> Refusal {
-    match error {
-        StoreError::Taken => Refusal::Taken(name.to_string()),
-        StoreError::Full(_) => Refusal::Full,
-        error => {
-            warn!(%error, "a store does not do what it was asked");
-            Refusal::Unavailable
-        }
-    }
-}
