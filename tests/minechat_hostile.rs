@@ -254,6 +254,26 @@ async fn from_elsewhere_the_oldest_that_do_not_sign_in_make_room() {
 }
 
 #[tokio::test]
+async fn one_address_does_not_fill_the_server_with_accounts() {
+    let wire = Wire::limited(|limits| (limits.users, limits.loopback_exempt) = (100, false)).await;
+    let (mut kept, mut refused) = (0, 0);
+    for n in 0..40 {
+        let mut writer = wire.writer().await;
+        // With a nickname, or without one and stored with the first message.
+        let nickname = if n % 2 == 0 { format!("bob{n}") } else { String::new() };
+        writer.write(&format!("\n{nickname}\nhello\n\n")).await;
+        writer.0.get_mut().shutdown().await.unwrap();
+        let told = writer.rest().await;
+        kept += usize::from(told.ends_with(SENT));
+        let full = "Message not send: the server is full. Write more, end message with an empty line.\n";
+        // Whoever asked for a nickname is not told why.
+        refused += usize::from(told.ends_with(full) || told.ends_with(NICKNAME));
+    }
+    assert_eq!(kept + refused, 40);
+    assert!((1..20).contains(&kept), "{kept} of 40 accounts");
+}
+
+#[tokio::test]
 async fn storms_of_resets_leave_nothing_behind() {
     let mut wire = Wire::start().await;
     let mut listener = wire.listener().await;

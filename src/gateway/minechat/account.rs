@@ -112,11 +112,12 @@ impl Promised {
 
 impl Promise {
     /// Stores the account; the token opens a session. Whoever took the nickname meanwhile keeps it.
-    pub(super) async fn keep(&self, hub: &Hub) -> Result<Secret, Refusal> {
+    pub(super) async fn keep(&self, hub: &Hub, from: IpAddr) -> Result<Secret, Refusal> {
         // It may be there from a try before, after which no session could be opened.
         if let Some((_, token)) = hub.sign_in_by_key(&self.key).await? {
             return Ok(token);
         }
+        hub.tries().sign_in(Some(from)).map_err(|_| Refusal::Full)?;
         for nickname in nicknames(self.nickname.as_str(), chance()) {
             match hub.register_as(&nickname, &self.key).await {
                 Err(Refusal::Taken(_)) => {}

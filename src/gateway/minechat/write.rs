@@ -334,7 +334,7 @@ impl<'a> Speaker<'a> {
     /// Stores an account that is not stored yet.
     async fn keep_promise(&mut self) -> Result<(), Refusal> {
         let Who::Promised(promise) = &self.who else { return Ok(()) };
-        let token = promise.keep(&self.desk.hub).await?;
+        let token = promise.keep(&self.desk.hub, self.desk.from).await?;
         let seat = Box::new(self.desk.open(&token).await?);
         // Whoever stayed has been announced.
         if self.stays.is_some() {
