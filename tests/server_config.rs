@@ -233,3 +233,24 @@ async fn the_rate_limit_can_be_switched_off() {
         assert_eq!(ann.hear().await, said("ann", &n.to_string()));
     }
 }
+
+#[tokio::test]
+async fn a_wires_usual_port_that_is_taken_is_a_warning_and_one_that_was_asked_for_an_error() {
+    let home = Home::new();
+    // Whoever else has it: it is taken.
+    let _taken = std::net::TcpListener::bind("127.0.0.1:6078");
+    let mut command = home.server(&["--memory", "--port", "0", "--pair-port", "usual"]);
+    command.stderr(std::process::Stdio::piped());
+    let mut server = Durable::spawn(command);
+    assert_eq!(server.get("/healthz").await.0, 200);
+    let mut warned = String::new();
+    let mut errors = std::io::BufReader::new(server.child.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut errors, &mut warned).unwrap();
+    for words in ["WARN", "pair chat", "6078", "--pair-port"] {
+        assert!(warned.contains(words), "{words} in {warned}");
+    }
+    server.signal("TERM");
+    assert_eq!(server.ended().await.1, "", "a wire that is not open is not named");
+    let asked = home.run(&["--memory", "--port", "0", "--pair-port", "6078"]);
+    asked.failed(1, &["cannot listen for pair chat on 127.0.0.1:6078: ", "--pair-port, or off"]);
+}

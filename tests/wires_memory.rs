@@ -227,4 +227,4 @@ const ENDLESS: usize = 64 << 20;
 /// Connections that are reset.
 const STORM: usize = 1000;
 /// What all of them together may cost, in bytes: 2,500 silent ones, and what is read of the others.
-const MOST: usize = 64 << 20;
+const MOST: usize = 48 << 20;

@@ -66,7 +66,6 @@ impl Context {
     }
 
     /// The connections that have not signed in, of all wires.
-    #[allow(dead_code, reason = "wires take what they need")]
     pub(super) fn unsigned(&self) -> &Unsigned {
         &self.unsigned
     }

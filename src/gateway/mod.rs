@@ -14,9 +14,7 @@ mod pump;
 mod request;
 mod rooms;
 pub mod syslog;
-#[allow(dead_code, reason = "wires take what they need")]
 mod tcp;
-#[allow(dead_code, reason = "wires take what they need")]
 mod unsigned;
 mod upgrades;
 mod websocket;

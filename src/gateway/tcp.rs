@@ -70,7 +70,8 @@ impl Port {
                 debug!(parent: &span, "too many connections from this address");
                 continue;
             };
-            let session = session(Arrival { stream, from });
+            // In a box, as each of the layers around it would hold it twice.
+            let session = Box::pin(session(Arrival { stream, from }));
             let session = async move {
                 session.await;
                 drop(place);

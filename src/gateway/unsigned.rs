@@ -42,6 +42,7 @@ struct Waiting {
 }
 
 /// What there is and was of them at one moment.
+#[cfg(any(feature = "server", test))]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct CountedUnsigned {
     /// Open now, those of loopback too.
