@@ -37,6 +37,11 @@ impl Rate {
         (self.full_at.max(now) + one).saturating_sub(now + one * self.burst)
     }
 
+    /// Whether as many may pass at `now` as ever at once.
+    pub(crate) fn is_full(&self, now: Duration) -> bool {
+        self.full_at <= now
+    }
+
     /// Whether one more may pass at `now`, which is a time since any fixed moment and does not run backwards.
     pub fn allow(&mut self, now: Duration) -> bool {
         if self.per_second == 0 {

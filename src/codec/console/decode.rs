@@ -81,9 +81,10 @@ pub fn hello(object: &[u8]) -> Result<Hello, CodecError> {
 /// [`CodecError`]; only behind [`CodecError::TooLong`] it makes sense to go on.
 pub fn said(object: &[u8], limit: usize) -> Result<Said, CodecError> {
     let mut object = json::object(object)?;
-    let kind = json::text(&mut object, "message_type")?;
+    // Whatever it is: any other type makes a message.
+    let is_command = object.remove("message_type").is_some_and(|kind| kind == "command");
     let data = required(&mut object, "data")?;
-    if kind.as_deref() == Some("command") {
+    if is_command {
         return Ok(Said::Command(data));
     }
     if data.len() > limit {

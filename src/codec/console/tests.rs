@@ -163,6 +163,10 @@ fn what_is_no_command_is_a_message() {
     let message = |text: &str| Said::Message(text.into());
     for (object, expected) in [
         (r#"{"message_type":"message","data":"hi"}"#, message("hi")),
+        (r#"{"message_type":"greeting","data":"hi"}"#, message("hi")),
+        (r#"{"message_type":7,"data":"hi"}"#, message("hi")),
+        (r#"{"message_type":null,"data":"hi"}"#, message("hi")),
+        (r#"{"data":"hi"}"#, message("hi")),
         (r#"{"message_type":"anything","data":"hi"}"#, message("hi")),
         (r#"{"data":"hi"}"#, message("hi")),
         (r#"{"message_type":"message","data":"cmd!current_time"}"#, message("cmd!current_time")),

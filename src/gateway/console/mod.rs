@@ -210,7 +210,7 @@ impl Session<'_> {
         match &said {
             Said::Message(text) => self.say(text).await,
             Said::Command(typed) => {
-                let event = ConsoleEvent::Requested { name: self.name(), command: typed.clone() };
+                let event = ConsoleEvent::Requested { name: self.name(), command: shown(typed) };
                 self.settings.teller.tell(event);
                 if said.leaves() {
                     return Then::Leave;
@@ -256,6 +256,14 @@ impl Session<'_> {
     }
 }
 
+/// A command as it is shown to whoever runs the server, who need not read all that a stranger writes.
+fn shown(typed: &str) -> String {
+    match typed.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}...", &typed[..end]),
+        None => typed.to_owned(),
+    }
+}
+
 fn tell(outbox: &Outbox<Client>, name: &str, text: &str) {
     let mut bytes = BytesMut::new();
     codec::system_message(&mut bytes, name, text);
@@ -263,3 +271,5 @@ fn tell(outbox: &Outbox<Client>, name: &str, text: &str) {
 }
 
 const WIRE: &str = "console";
+/// Characters of a command that are shown.
+const MOST_SHOWN: usize = 100;
