@@ -28,13 +28,14 @@ pub struct Ears {
 pub struct Answers {
     bots: Bots,
     heard: mpsc::Receiver<Arc<Post>>,
-    /// How much was answered lately in each room.
+    /// How much was answered lately in each room, and what each begins with.
     paces: HashMap<RoomName, Rate>,
+    pub(super) pace: Rate,
 }
 
 pub(super) fn pair(bots: Bots) -> (Arc<Ears>, Answers) {
     let (asked, heard) = mpsc::channel(QUESTIONS);
-    (Arc::new(Ears { bots: bots.clone(), asked }), Answers { bots, heard, paces: HashMap::new() })
+    (Arc::new(Ears { bots: bots.clone(), asked }), Answers { bots, heard, paces: HashMap::new(), pace: pace() })
 }
 
 impl Answers {
@@ -64,12 +65,8 @@ impl Answers {
         if self.paces.len() >= MOST_ROOMS && !self.paces.contains_key(room) {
             self.paces.retain(|_, pace| !pace.is_full(now));
         }
-        let pace = || {
-            let mut limits = Limits::default();
-            (limits.commands_per_second, limits.commands_burst) = (ANSWERS_PER_SECOND, ANSWERS_AT_ONCE);
-            Rate::new(&limits)
-        };
-        self.paces.entry(room.clone()).or_insert_with(pace).allow(now)
+        let pace = self.pace;
+        self.paces.entry(room.clone()).or_insert(pace).allow(now)
     }
 
     async fn answer(&self, hub: &Hub, post: &Post) {
@@ -97,6 +94,12 @@ impl Watch for Ears {
             debug!(room = %record.room, "bots are asked more than they can answer");
         }
     }
+}
+
+fn pace() -> Rate {
+    let mut limits = Limits::default();
+    (limits.commands_per_second, limits.commands_burst) = (ANSWERS_PER_SECOND, ANSWERS_AT_ONCE);
+    Rate::new(&limits)
 }
 
 /// The word and what stands behind it, of a text that begins with a mark.

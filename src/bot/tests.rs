@@ -3,7 +3,7 @@ use std::future::pending;
 use async_trait::async_trait;
 
 use super::*;
-use crate::hub::{Heard, Hub, Seat};
+use crate::hub::{Heard, Hub, Rate, Seat};
 use crate::limits::Limits;
 use crate::message::{Command, Event};
 use crate::name::{Nickname, RoomName};
@@ -121,9 +121,10 @@ async fn the_last_one_of_a_word_answers() {
 
 /// A hub with bots, and two users in `global`.
 async fn hub(bots: Bots) -> (Hub, [(Seat, Heard); 2]) {
-    let (ears, answers) = bots.listen();
+    let (ears, mut answers) = bots.listen();
     let mut limits = Limits::default();
     limits.commands_per_second = 0;
+    answers.pace = Rate::new(&limits);
     let hub = Hub::builder().limits(limits).watch(ears).build().await.unwrap();
     tokio::spawn(answers.run(&hub));
     let mut users = Vec::new();

@@ -55,7 +55,7 @@ mod route;
 mod seat;
 mod sink;
 mod tend;
-#[cfg_attr(not(feature = "net"), expect(dead_code, reason = "for gateways"))]
+#[cfg(feature = "net")]
 mod tries;
 mod turn;
 mod watch;
@@ -94,6 +94,7 @@ use self::house::refusal;
 use self::keep::{Flying, Keeper};
 use self::pace::Pace;
 use self::route::Routes;
+#[cfg(feature = "net")]
 use self::tries::Tries;
 use self::turn::Turns;
 use crate::limits::Limits;
@@ -146,6 +147,7 @@ struct Inner {
     recent: Arc<AtomicUsize>,
     /// One search at a time: each reads much.
     searching: Semaphore,
+    #[cfg(feature = "net")]
     tries: Tries,
 }
 
@@ -303,6 +305,7 @@ impl Builder {
             stopping: CancellationToken::new(),
             recent: Arc::default(),
             searching: Semaphore::new(1),
+            #[cfg(feature = "net")]
             tries: Tries::new(&limits),
             limits: Arc::new(limits),
         };

@@ -38,6 +38,7 @@ impl Rate {
     }
 
     /// Whether as many may pass at `now` as ever at once.
+    #[cfg(feature = "net")]
     pub(crate) fn is_full(&self, now: Duration) -> bool {
         self.full_at <= now
     }
