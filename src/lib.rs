@@ -64,6 +64,8 @@
 pub mod address;
 #[cfg(feature = "net")]
 pub mod bot;
+#[cfg(feature = "net")]
+pub mod client;
 pub mod codec;
 #[cfg(feature = "net")]
 mod error;
