@@ -6,7 +6,6 @@
 //!
 //! What a protocol cannot do is refused at once ([`Refused::Unsupported`]); [`Client::can`] tells before.
 
-mod backoff;
 mod event;
 mod outbox;
 

@@ -2,17 +2,23 @@
 
 use std::time::Duration;
 
-/// Doubles from [`FIRST`] to [`LONGEST`], each pause a random part longer or shorter, so that the clients of a server
+/// Doubles from the first to the longest, each pause a random part longer or shorter, so that the clients of a server
 /// that was restarted do not come back in one instant.
-#[derive(Debug, Default)]
-pub(super) struct Backoff {
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    first: Duration,
+    longest: Duration,
     tries: u32,
 }
 
 impl Backoff {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest, tries: 0 }
+    }
+
     /// The next pause.
-    pub(super) fn next(&mut self) -> Duration {
-        let pause = FIRST.saturating_mul(1 << self.tries.min(16)).min(LONGEST);
+    pub(crate) fn next(&mut self) -> Duration {
+        let pause = self.first.saturating_mul(1 << self.tries.min(16)).min(self.longest);
         self.tries = self.tries.saturating_add(1);
         let mut byte = [0];
         // Without randomness the pause is as it is.
@@ -22,13 +28,10 @@ impl Backoff {
     }
 
     /// It worked: the next pause is short again.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.tries = 0;
     }
 }
-
-const FIRST: Duration = Duration::from_millis(250);
-const LONGEST: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -36,14 +39,14 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_bound_and_begin_again() {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
         for expected in [250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000] {
             let pause = backoff.next().as_millis();
             assert!(pause >= expected * 3 / 4 && pause < expected * 5 / 4, "{pause} for {expected}");
         }
         backoff.reset();
         assert!(backoff.next() < Duration::from_millis(313));
-        let mut often = Backoff { tries: u32::MAX };
-        assert!(often.next() >= LONGEST * 3 / 4);
+        backoff.tries = u32::MAX;
+        assert!(backoff.next() >= Duration::from_secs(30) * 3 / 4);
     }
 }
