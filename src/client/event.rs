@@ -14,8 +14,8 @@ pub enum Event {
     Connected {
         /// What this user is called there, where the protocol tells or takes a name.
         name: Option<String>,
-        /// After a connection that was lost: whether everything said meanwhile has been heard; `None` where the protocol
-        /// cannot tell, and for the first connection.
+        /// After a connection that was lost, also of an earlier run: whether everything said meanwhile has been heard,
+        /// which it then was before this; `None` where the protocol cannot tell, and for the first connection.
         resumed: Option<bool>,
     },
     /// The connection is lost, or could not be made. The client tries again by itself.
@@ -31,6 +31,15 @@ pub enum Event {
     Message(Heard),
     /// The server says something that is nobody's message.
     Notice(String),
+    /// A text of an earlier run, kept in a [`Journal`](super::Journal), waits to be sent.
+    Restored {
+        /// Its id.
+        id: TextId,
+        /// Where it goes, as the protocol's client names places.
+        to: Option<String>,
+        /// What it says.
+        text: Arc<str>,
+    },
     /// A text of this client came a step further.
     State {
         /// Which.
@@ -107,6 +116,8 @@ pub struct Heard {
     pub at: Timestamp,
     /// Its place in the order, where the protocol tells.
     pub position: Option<Position>,
+    /// The sender's own id for it, where the protocol tells: a [`TextId`] of this client for what it said itself.
+    pub id: Option<TextId>,
     /// Whether it was said while this client was away, or before.
     pub past: bool,
     /// Whether this client's user said it, where that can be told.
@@ -139,8 +150,9 @@ pub enum Happened {
     Typing,
 }
 
-/// How far a text of this client came. Each comes at most once, and never an earlier one after a later one, but
-/// [`State::Queued`] again when the connection broke before anybody confirmed it; not every protocol can tell each.
+/// How far a text of this client came. Each comes at most once, [`State::Delivered`] as often as there are more; never an
+/// earlier one after a later one, but [`State::Queued`] again when the connection broke before anybody confirmed it. Not
+/// every protocol can tell each.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum State {

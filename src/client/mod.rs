@@ -6,12 +6,16 @@
 //!
 //! What a protocol cannot do is refused at once ([`Refused::Unsupported`]); [`Client::can`] tells before.
 
+mod driver;
 mod event;
 mod outbox;
+pub mod room;
+mod websocket;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -78,6 +82,11 @@ pub enum Ask {
         /// What.
         text: String,
     },
+    /// Let the others know that something is being written.
+    Typing {
+        /// Where; `None` for where texts go.
+        room: Option<String>,
+    },
     /// A command of the protocol's own, as its people type it: the console's `current_time`.
     Own {
         /// The command.
@@ -99,6 +108,7 @@ impl Ask {
             Self::Rename { .. } => Ability::Rename,
             Self::History { .. } => Ability::History,
             Self::Search { .. } => Ability::Search,
+            Self::Typing { .. } => Ability::Typing,
             Self::Own { .. } => Ability::Own,
         }
     }
@@ -120,6 +130,7 @@ pub enum Ability {
     Rename,
     History,
     Search,
+    Typing,
     Own,
 }
 
@@ -133,6 +144,9 @@ pub enum Refused {
     /// As much waits to be said as may: try again when some of it has gone out.
     #[error("{0} texts wait to be sent already")]
     Full(usize),
+    /// Texts go nowhere: enter a room or select somebody first.
+    #[error("there is nowhere to say it: enter a room, or select somebody")]
+    Nowhere,
     /// The text is empty, or longer than the protocol takes.
     #[error("a text has 1 to {0} bytes")]
     Length(usize),
@@ -229,6 +243,8 @@ impl fmt::Debug for Client {
 #[derive(Debug)]
 pub struct Events {
     events: mpsc::Receiver<Event>,
+    /// How many were taken, for protocols in which that is confirmed.
+    taken: Arc<AtomicU64>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -238,7 +254,11 @@ impl Events {
     /// # Cancel safety
     /// Nothing is lost by dropping the future.
     pub async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
+        let event = self.events.recv().await;
+        if event.is_some() {
+            self.taken.fetch_add(1, Ordering::Release);
+        }
+        event
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Text {
     pub(super) to: Option<String>,
     pub(super) text: Arc<str>,
     pub(super) state: State,
+    /// It was sent before, and may have arrived.
+    pub(super) tried: bool,
 }
 
 /// The texts of one client, in the order in which they were given.
@@ -38,10 +40,10 @@ impl Outbox {
 
     /// Takes a text, which is on disk when this returns if there is a journal.
     pub(super) fn push(&mut self, id: TextId, to: Option<String>, text: Arc<str>) -> Result<Event, Refused> {
-        if self.texts.len() >= self.most {
+        if self.unsettled() >= self.most {
             return Err(Refused::Full(self.most));
         }
-        let text = Text { id: id.clone(), to, text, state: State::Queued };
+        let text = Text { id: id.clone(), to, text, state: State::Queued, tried: false };
         if let Some(journal) = &mut self.journal {
             journal.add(&text).map_err(|error| Refused::NotKept(Arc::new(error)))?;
         }
@@ -62,6 +64,12 @@ impl Outbox {
             return None;
         }
         text.state = state.clone();
+        if state == State::Sent
+            && !std::mem::replace(&mut text.tried, true)
+            && let Some(journal) = &mut self.journal
+        {
+            journal.tried(id);
+        }
         let settled = match &state {
             State::Failed(_) => true,
             State::Delivered { by, of } => by >= of,
@@ -69,6 +77,10 @@ impl Outbox {
         };
         if settled {
             self.texts.remove(at);
+        } else if state == State::Accepted && self.texts.len() - self.unsettled() > FOLLOWED {
+            // Nobody may ever tell more of it.
+            let oldest = self.texts.iter().position(|text| rank(&text.state) >= rank(&State::Accepted));
+            oldest.and_then(|oldest| self.texts.remove(oldest));
         }
         if rank(&state) >= rank(&State::Accepted)
             && let Some(journal) = &mut self.journal
@@ -107,6 +119,11 @@ impl Outbox {
     /// Texts of which nobody knows yet what became: neither accepted nor failed.
     pub(super) fn unsettled(&self) -> usize {
         self.texts.iter().filter(|text| rank(&text.state) < rank(&State::Accepted)).count()
+    }
+
+    /// Whether what is unsettled is there after a restart of the program.
+    pub(super) fn is_kept(&self) -> bool {
+        self.journal.is_some()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Text> {
@@ -187,6 +204,9 @@ impl Journal {
             match line.strip_suffix(b"\n").and_then(read) {
                 Some(Line::Text(text)) => kept.push(text),
                 Some(Line::Settled(id)) => kept.retain(|text| text.id != id),
+                Some(Line::Tried(id)) => {
+                    kept.iter_mut().filter(|text| text.id == id).for_each(|text| text.tried = true)
+                }
                 None => {}
             }
         }
@@ -204,6 +224,17 @@ impl Journal {
         kept.map_err(|source| JournalError::Io { path: self.path.clone(), source })?;
         self.kept.push(text.clone());
         Ok(())
+    }
+
+    /// Where its texts go.
+    pub(super) fn places(&self) -> impl Iterator<Item = &str> {
+        self.kept.iter().filter_map(|text| text.to.as_deref())
+    }
+
+    /// Notes that a text may arrive from now on. A crash of this program does not take that back; one of the machine may.
+    fn tried(&mut self, id: &TextId) {
+        let line = format!("{}\n", json!({ "tried": id.as_str() }));
+        let _ = self.file.write_all(line.as_bytes());
     }
 
     /// Forgets a text. When that does not reach the disk it is said again after a restart, under the same id.
@@ -226,10 +257,11 @@ impl Journal {
 enum Line {
     Text(Text),
     Settled(TextId),
+    Tried(TextId),
 }
 
 fn written(text: &Text) -> Vec<u8> {
-    let line = json!({ "id": text.id.as_str(), "to": text.to, "text": &*text.text });
+    let line = json!({ "id": text.id.as_str(), "to": text.to, "text": &*text.text, "sent": text.tried });
     format!("{line}\n").into_bytes()
 }
 
@@ -239,11 +271,17 @@ fn read(line: &[u8]) -> Option<Line> {
     if let Some(settled) = id("settled") {
         return Some(Line::Settled(settled));
     }
+    if let Some(tried) = id("tried") {
+        return Some(Line::Tried(tried));
+    }
     let to = value.get("to")?.as_str().map(str::to_owned);
     let text = value.get("text")?.as_str()?.into();
-    Some(Line::Text(Text { id: id("id")?, to, text, state: State::Queued }))
+    let tried = value.get("sent") == Some(&Value::Bool(true));
+    Some(Line::Text(Text { id: id("id")?, to, text, state: State::Queued, tried }))
 }
 
+/// Texts that were accepted and may still be delivered, of which that is remembered.
+const FOLLOWED: usize = 256;
 /// Bytes of a journal that are read.
 const MOST_BYTES: u64 = 64 << 20;
 /// Texts that were settled before an empty journal is cut.

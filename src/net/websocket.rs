@@ -50,11 +50,7 @@ pub(crate) enum NotOpened {
 }
 
 /// Connects and upgrades. Only the connecting has a timer here.
-pub(crate) async fn open(
-    opening: &Opening<'_>,
-    limits: &Limits,
-    config: WebSocketConfig,
-) -> Result<Opened, NotOpened> {
+pub(crate) async fn open(opening: &Opening<'_>, limits: &Limits, config: WebSocketConfig) -> Result<Opened, NotOpened> {
     let unreachable = |error: &dyn std::error::Error| NotOpened::Unreachable(error.to_string());
     let connecting = TcpStream::connect((opening.host, opening.port));
     let stream = tokio::time::timeout(limits.connect_timeout, connecting).await.map_err(|_| NotOpened::TimedOut)?;

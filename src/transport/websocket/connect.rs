@@ -60,13 +60,8 @@ pub(super) async fn connect(host: &Host, port: u16, first: usize, limits: &Limit
 }
 
 async fn attempt(host: &Host, port: u16, path: usize, limits: &Limits) -> Result<Line, NoLine> {
-    let opening = Opening {
-        host: host.as_str(),
-        port,
-        path: PATHS[path],
-        protocol: Some(SUBPROTOCOL),
-        authorization: None,
-    };
+    let opening =
+        Opening { host: host.as_str(), port, path: PATHS[path], protocol: Some(SUBPROTOCOL), authorization: None };
     match websocket::open(&opening, limits, config(limits)).await {
         Ok((socket, v2)) => Ok(Line { socket, v2, path }),
         Err(NotOpened::Unreachable(reason)) => Err(NoLine::Unreachable(reason)),
