@@ -79,7 +79,8 @@ impl Drop for Gate {
 
 async fn carry(client: TcpStream, began: State, mut state: watch::Receiver<State>) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", began.to)).await else { return };
-    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.into_split(), server.into_split());
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+        (client.into_split(), server.into_split());
     let seen = state.clone();
     let up = async { tokio::io::copy(&mut from_client, &mut to_server).await.map(drop) };
     let down = async {
