@@ -370,7 +370,7 @@ impl<P: Protocol> Driver<P> {
         let now = Instant::now();
         let mut writing =
             Writing { texts: VecDeque::new(), unflushed: false, moved: now, due: now, pace: self.protocol.pace() };
-        let (mut heard, mut asked, mut goodbye) = (now, false, false);
+        let (mut heard, mut asked, mut goodbye, mut was_stuck) = (now, false, false, false);
         loop {
             if let Some(over) = self.step.over.take() {
                 self.written(&mut writing.texts);
@@ -404,9 +404,10 @@ impl<P: Protocol> Driver<P> {
             }
             let may_write = writing.may(now);
             let stuck = writing.unflushed || (may_write && !self.step.outs.is_empty());
-            if !stuck {
+            if !stuck || !was_stuck {
                 writing.moved = now;
             }
+            was_stuck = stuck;
             let silence = self.protocol.quiet().filter(|_| reading).map(|quiet| heard + quiet * (1 + u32::from(asked)));
             let wakes = [
                 silence,
@@ -624,3 +625,6 @@ const STUCK: Duration = Duration::from_secs(30);
 const MOST_EVENTS: usize = 4 * OUTBOX;
 /// Things that wait to be written before the program is not listened to any more.
 const MOST_OUTS: usize = 64;
+
+#[cfg(test)]
+mod tests;
