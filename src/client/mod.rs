@@ -5,6 +5,38 @@
 //! to say waits meanwhile, within a bound, and each text's way is told by [`State`]s.
 //!
 //! What a protocol cannot do is refused at once ([`Refused::Unsupported`]); [`Client::can`] tells before.
+//!
+//! ```
+//! use talk::client::{Event, room};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Usually another process: `talk-server --port 7000`.
+//! let service = talk::gateway::http::service(talk::hub::Hub::new());
+//! let server = talk::gateway::RoomServer::bind(&"127.0.0.1".parse()?, 0, service).await?;
+//! let url = format!("http://{}", server.local_addr());
+//! tokio::spawn(server.serve(std::future::pending()));
+//!
+//! let (alice, mut heard) = room::Options::new(&url, "alice").enter("global").connect()?;
+//! let (bob, mut answers) = room::Options::new(&url, "bob").enter("global").connect()?;
+//! while !matches!(heard.next().await, Some(Event::Connected { .. })) {}
+//!
+//! // It waits for the connection, and goes out again if that breaks.
+//! let id = bob.say(None, "hello, all").await?;
+//! while let Some(event) = heard.next().await {
+//!     if let Event::Message(message) = event {
+//!         assert_eq!((message.from.as_str(), &*message.text), ("bob", "hello, all"));
+//!         assert_eq!(message.id, Some(id));
+//!         break;
+//!     }
+//! }
+//!
+//! bob.leave().await;
+//! while !matches!(answers.next().await, Some(Event::Ended(_)) | None) {}
+//! # drop(alice);
+//! # Ok(())
+//! # }
+//! ```
 
 mod driver;
 mod event;

@@ -52,6 +52,12 @@ impl Machine {
                 self.recovered(&room, epoch, to, recovered, turn);
             }
             Heard::Recovered { .. } => {}
+            Heard::History { room, more, .. } => {
+                if matches!(self.asked.front().map(|asked| &asked.what), Some(Question::History { .. })) {
+                    turn.tell(Event::HistoryEnd { room: room.to_string(), complete: !more });
+                    self.answered(turn);
+                }
+            }
             Heard::Found { room, text, messages, .. } => self.found(&room, text, messages, turn),
             Heard::System(text) => self.system(text, turn),
             Heard::Error { code, body, id: Some(id) } => self.refused_text(&id, &code, body, turn),
@@ -75,8 +81,10 @@ impl Machine {
                     Some(Question::History { room, .. }) if room == name);
                 let Some(room) = self.room(name) else { return };
                 let fate = room.place(&epoch, record.seq, record.prev, history);
-                if fate == Fate::Shown {
-                    self.shown(record.prev, turn);
+                if fate == Fate::Shown
+                    && let Some(asked) = self.asked.front_mut()
+                {
+                    asked.since = Some(turn.now);
                 }
                 (fate, Place::Room(name.to_string()))
             }
@@ -115,17 +123,6 @@ impl Machine {
         let event = turn.tell(Event::Message(said));
         if fate != Fate::Shown {
             self.told(event, record.room, at, turn.now);
-        }
-    }
-
-    /// One message of the history that is asked for.
-    fn shown(&mut self, prev: u64, turn: &Turn<'_, Out>) {
-        if let Some(asked) = self.asked.front_mut()
-            && let Question::History { count, begins, .. } = &mut asked.what
-        {
-            *count += 1;
-            *begins |= prev == 0;
-            asked.since = Some(turn.now);
         }
     }
 
@@ -234,29 +231,20 @@ impl Machine {
     }
 
     fn found(&mut self, room: &RoomKey, text: String, messages: Vec<Post>, turn: &mut Turn<'_, Out>) {
-        match self.asked.front().map(|asked| &asked.what) {
-            Some(Question::History { .. }) => {
-                let Some(Question::History { room, count, begins, refused, .. }) = self.answered(turn) else { return };
-                if !refused {
-                    turn.tell(Event::HistoryEnd { room: room.to_string(), complete: begins || count == 0 });
-                }
-            }
-            Some(Question::Search { .. }) => {
-                self.answered(turn);
-                let said = |post: Post| Said {
-                    own: post.record.from.as_ref() == self.name,
-                    from: post.record.from.to_string(),
-                    text: post.record.body,
-                    place: Place::Room(room.to_string()),
-                    at: post.record.at,
-                    position: Some(Position { epoch: post.epoch, seq: post.record.seq }),
-                    id: post.record.id,
-                    past: true,
-                };
-                let messages = messages.into_iter().map(said).collect();
-                turn.tell(Event::Found { room: room.to_string(), text, messages });
-            }
-            _ => {}
+        if matches!(self.asked.front().map(|asked| &asked.what), Some(Question::Search { .. })) {
+            self.answered(turn);
+            let said = |post: Post| Said {
+                own: post.record.from.as_ref() == self.name,
+                from: post.record.from.to_string(),
+                text: post.record.body,
+                place: Place::Room(room.to_string()),
+                at: post.record.at,
+                position: Some(Position { epoch: post.epoch, seq: post.record.seq }),
+                id: post.record.id,
+                past: true,
+            };
+            let messages = messages.into_iter().map(said).collect();
+            turn.tell(Event::Found { room: room.to_string(), text, messages });
         }
     }
 
@@ -321,11 +309,8 @@ impl Machine {
         turn.refuse(body, Some(&code));
         let about_question =
             matches!(code.as_str(), "not_in_room" | "busy" | "unavailable" | "argument" | "unknown_command");
-        match self.asked.front_mut().filter(|_| about_question).map(|asked| &mut asked.what) {
-            // The word for its end is answered, or refused, too.
-            Some(Question::History { refused: refused @ false, .. }) => *refused = true,
-            Some(_) => drop(self.answered(turn)),
-            None => {}
+        if about_question {
+            self.answered(turn);
         }
     }
 }

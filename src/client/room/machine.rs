@@ -73,7 +73,7 @@ pub(super) struct Asked {
 pub(super) enum Question {
     Users(RoomName),
     Rooms,
-    History { room: RoomName, before: Option<u64>, limit: usize, count: usize, begins: bool, refused: bool },
+    History { room: RoomName, before: Option<u64>, limit: usize },
     Search { room: RoomName, text: String },
 }
 
@@ -198,13 +198,10 @@ impl Machine {
         match &asked.what {
             Question::Users(room) => command(turn, &Command::ListUsers(Some(room.clone()))),
             Question::Rooms => command(turn, &Command::ListRooms),
-            Question::History { room, before, limit, .. } => {
+            Question::History { room, before, limit } => {
                 let room = RoomKey::Room(room.clone());
                 let limit = u64::try_from(*limit).ok();
-                command(turn, &Command::History { room: Some(room.clone()), after: None, before: *before, limit });
-                // The end is not told. What is asked behind it is answered behind it, and this finds nothing.
-                let end = Command::Search { room, text: END.into(), before: Some(1), limit: Some(1) };
-                command(turn, &end);
+                command(turn, &Command::History { room: Some(room), after: None, before: *before, limit });
             }
             Question::Search { room, text } => {
                 let room = RoomKey::Room(room.clone());
@@ -435,8 +432,7 @@ impl Protocol for Machine {
             },
             Ask::History { room, before, limit } => {
                 if let Some(room) = self.room_named(room.as_deref(), turn) {
-                    let what = Question::History { room, before, limit, count: 0, begins: false, refused: false };
-                    self.question(what, turn);
+                    self.question(Question::History { room, before, limit }, turn);
                 }
             }
             Ask::Search { text, .. } if text.is_empty() || text.len() > MOST_SEARCH => {
@@ -556,8 +552,6 @@ fn age(id: &TextId) -> Duration {
 pub(super) const MOST_ROOMS: usize = 64;
 /// An epoch that no server has, by which one learns the true one.
 pub(super) const NO_EPOCH: &str = "-";
-/// What is looked for behind a history, and not found.
-const END: &str = "-";
 /// Bytes that may be looked for.
 const MOST_SEARCH: usize = 256;
 /// Questions that wait for their answers.
