@@ -46,6 +46,7 @@
 //! - [`hub`]: rooms: users, sessions, one order per room, and the fan-out to every member.
 //! - [`gateway`]: sockets before a hub: sign-in over HTTP, and the room protocol over WebSocket; and what is said, to syslog.
 //! - [`bot`]: bots that answer in rooms, and the trait for one's own.
+//! - [`client`]: taking part in a chat that somebody else serves: texts that are not lost, connections that come back.
 //! - `server` (feature `server`): rooms and the registry in one, as `talk-server` runs them.
 //! - [`codec`]: the wires as pure functions. [`text`]: what makes a stranger's text safe to show.
 //! - [`limits`]: every bound, with its unit, default and reason.
@@ -64,6 +65,8 @@
 pub mod address;
 #[cfg(feature = "net")]
 pub mod bot;
+#[cfg(feature = "net")]
+pub mod client;
 pub mod codec;
 #[cfg(feature = "net")]
 mod error;

@@ -1,5 +1,7 @@
 //! Sockets for everybody above: accepting without ever failing, HTTP served and asked under our own limits.
 
+pub(crate) mod backoff;
+pub(crate) mod base;
 pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod http;
@@ -8,3 +10,4 @@ pub(crate) mod lately;
 pub(crate) mod listener;
 pub(crate) mod spoken;
 pub(crate) mod upgrade;
+pub(crate) mod websocket;

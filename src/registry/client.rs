@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use hyper::{Method, Request, StatusCode, Uri};
+use hyper::{Method, Request, StatusCode};
 use thiserror::Error;
 use tracing::debug;
 
@@ -16,6 +16,8 @@ use crate::address::{Address, Entry};
 use crate::codec::registry::{self as codec, MEDIA_TYPE_V1, MEDIA_TYPE_V2, Version};
 use crate::limits::Limits;
 use crate::name::UserName;
+use crate::net::backoff::Backoff;
+use crate::net::base::{WANTED, parse_base, without_secrets};
 use crate::net::client::{HttpClient, NoReply, Reply};
 use crate::secret::Secret;
 use crate::text::SafeText;
@@ -344,7 +346,7 @@ impl RegistryClient {
 
     /// Sends a request, again where that is safe and may help.
     async fn repeat(&self, call: &Call<'_>) -> Result<Reply, RegistryError> {
-        let mut tries = 0;
+        let (mut tries, mut pauses) = (0, Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
         loop {
             let result = self.http.ask(self.request(call)?).await;
             let again = match &result {
@@ -363,7 +365,7 @@ impl RegistryClient {
                     NoReply::TimedOut => RegistryError::TimedOut { base },
                 });
             }
-            tokio::time::sleep(pause(tries)).await;
+            tokio::time::sleep(pauses.next()).await;
             tries += 1;
         }
     }
@@ -404,32 +406,6 @@ impl Call<'_> {
     }
 }
 
-/// The base without a slash at the end, or what would be right.
-fn parse_base(base: &str) -> Result<String, &'static str> {
-    let (scheme, _) = base.split_once("://").ok_or(WANTED)?;
-    if scheme.eq_ignore_ascii_case("https") {
-        return Err("TLS is not supported; put a proxy before it, or use http://");
-    }
-    let uri: Uri = base.parse().map_err(|_| WANTED)?;
-    let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(WANTED) };
-    let behind_host = authority.as_str().strip_prefix(authority.host()).unwrap_or("@");
-    let port_fits = match behind_host.strip_prefix(':') {
-        Some(port) => crate::address::parse_port(port).is_ok(),
-        None => behind_host.is_empty(),
-    };
-    if authority.host().is_empty() || !port_fits || uri.query().is_some() || base.contains('#') {
-        return Err(WANTED);
-    }
-    Ok(format!("http://{authority}{}", uri.path().trim_end_matches('/')))
-}
-
-/// An address for an error text. What is wrong with it may be where its parts end, so all before the last `@` goes.
-fn without_secrets(url: &str) -> String {
-    let Some((before, host)) = url.rsplit_once('@') else { return url.to_owned() };
-    let scheme = before.split_once("://").map(|(scheme, _)| format!("{scheme}://")).unwrap_or_default();
-    format!("{scheme}…@{host}")
-}
-
 fn query(ttl: Option<u32>) -> String {
     ttl.map(|ttl| format!("?ttl={ttl}")).unwrap_or_default()
 }
@@ -467,16 +443,11 @@ fn unsupported(reply: &Reply) -> RegistryError {
     RegistryError::Unsupported { status: reply.status.as_u16(), detail: reply.detail() }
 }
 
-/// 100 ms, doubled at each try, give or take a half, so that many clients do not come back at once.
-fn pause(tries: u32) -> Duration {
-    let random = getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX));
-    FIRST_PAUSE.mul_f64(f64::from(1 << tries) * (0.5 + random))
-}
-
 const ACCEPT_V2: &str = "application/vnd.talk.v2+json, application/json;q=0.5";
-const WANTED: &str = "it looks like http://host:port, with a path at most";
 const RETRIES: u32 = 2;
+/// Pauses between tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -532,14 +503,5 @@ mod tests {
     fn what_a_registry_says_is_shown_harmless() {
         let refused = RegistryError::Refused { status: 400, detail: "a\u{1b}[2J\nb".into() };
         assert_eq!(refused.to_string(), "the registry refused (400): a\u{fffd}[2J b");
-    }
-
-    #[test]
-    fn pauses_grow_and_stay_short() {
-        for tries in 0..RETRIES {
-            let pause = pause(tries);
-            let base = FIRST_PAUSE * (1 << tries);
-            assert!(pause >= base / 2 && pause <= base * 3 / 2, "{pause:?}");
-        }
     }
 }

@@ -35,6 +35,12 @@ impl Password {
         Ok(Self(password.into()))
     }
 
+    /// The secret as text, for the one place that sends it.
+    #[cfg(feature = "net")]
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+
     /// The hash to keep, with a new salt. It takes 19 MiB and some hundredths of a second: not for an async thread.
     ///
     /// # Panics

@@ -17,6 +17,9 @@ pub mod durable;
 pub mod exposition;
 pub mod fake_http;
 pub mod fake_websocket;
+pub mod gate;
+#[cfg(feature = "net")]
+pub mod listener;
 pub mod minechat;
 pub mod openapi;
 pub mod page;

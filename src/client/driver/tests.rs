@@ -1,0 +1,389 @@
+//! The driver over a protocol of the simplest kind and connections in memory, in time that does not pass by itself.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::task::Context;
+
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::*;
+
+/// What the tests decide about the next connections, and hold of those that stand.
+#[derive(Clone, Default)]
+struct Other {
+    refusals: Arc<Mutex<VecDeque<NoLine>>>,
+    dialled: Arc<Mutex<Vec<Instant>>>,
+    /// Whether it takes nothing of what is written.
+    deaf: Arc<Mutex<bool>>,
+}
+
+/// Each text is a line; `+` confirms the oldest, and everything else that is heard is a notice.
+struct Lines {
+    other: Other,
+    ends: Sender<End>,
+    quiet: Option<Duration>,
+    pace: (u32, Duration),
+}
+
+/// The other end of a connection.
+struct End {
+    to: Sender<Result<String, String>>,
+    from: Receiver<(String, Instant)>,
+}
+
+struct Memory {
+    heard: Receiver<Result<String, String>>,
+    said: Sender<(String, Instant)>,
+    other: Other,
+}
+
+impl Stream for Memory {
+    type Item = Result<String, String>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.heard.poll_recv(cx)
+    }
+}
+
+impl Sink<String> for Memory {
+    type Error = String;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), String>> {
+        if *self.other.deaf.lock().unwrap() { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    fn start_send(self: Pin<&mut Self>, out: String) -> Result<(), String> {
+        self.said.try_send((out, Instant::now())).map_err(|_| "nobody reads".to_owned())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), String>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), String>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Protocol for Lines {
+    type In = String;
+    type Out = String;
+    type Line = Memory;
+    type Welcome = ();
+
+    fn abilities(&self) -> &'static [Ability] {
+        &[Ability::Say, Ability::Direct, Ability::Own]
+    }
+
+    fn longest(&self) -> usize {
+        100
+    }
+
+    fn connect(&mut self) -> Connecting<Self> {
+        let (ends, other) = (self.ends.clone(), self.other.clone());
+        Box::pin(async move {
+            other.dialled.lock().unwrap().push(Instant::now());
+            if let Some(refusal) = other.refusals.lock().unwrap().pop_front() {
+                return Err(refusal);
+            }
+            let ((to, heard), (said, from)) = (channel(10_000), channel(10_000));
+            ends.send(End { to, from }).await.map_err(|_| NoLine::Refused("the test is over".into()))?;
+            Ok((Memory { heard, said, other }, ()))
+        })
+    }
+
+    fn opened(&mut self, (): (), turn: &mut Turn<'_, String>) {
+        turn.connected(None, None);
+    }
+
+    fn hear(&mut self, heard: String, turn: &mut Turn<'_, String>) {
+        match heard.as_str() {
+            "+" => {
+                if let Some(id) = turn.outbox.oldest_sent().map(|text| text.id.clone()) {
+                    turn.advance(&id, State::Accepted);
+                }
+            }
+            _ => drop(turn.tell(Event::Notice(heard))),
+        }
+    }
+
+    fn route(&self, to: Option<String>) -> Result<Option<String>, Refused> {
+        Ok(to)
+    }
+
+    fn say(&mut self, text: &Text, turn: &mut Turn<'_, String>) {
+        turn.write_text(&text.id, text.text.to_string());
+    }
+
+    fn ask(&mut self, ask: Ask, turn: &mut Turn<'_, String>) {
+        match ask {
+            Ask::Own { command } if turn.online() => turn.write(command),
+            _ => turn.refuse("no connection", None),
+        }
+    }
+
+    fn lost(&mut self, turn: &mut Turn<'_, String>) {
+        turn.requeue(|_| true);
+    }
+
+    fn goodbye(&mut self, _: bool, turn: &mut Turn<'_, String>) {
+        turn.write("bye".into());
+    }
+
+    fn quiet(&self) -> Option<Duration> {
+        self.quiet
+    }
+
+    fn ping(&mut self) -> Option<String> {
+        Some("?".into())
+    }
+
+    fn pace(&self) -> (u32, Duration) {
+        self.pace
+    }
+}
+
+struct Bench {
+    client: Client,
+    events: Events,
+    ends: Receiver<End>,
+    other: Other,
+}
+
+fn bench(other: Other, quiet: Option<Duration>, pace: (u32, Duration)) -> Bench {
+    let (tell, ends) = channel(100);
+    let protocol = Lines { other: other.clone(), ends: tell, quiet, pace };
+    let (client, events) = start(protocol, Common::default());
+    Bench { client, events, ends, other }
+}
+
+fn plain() -> Bench {
+    bench(Other::default(), None, (u32::MAX, Duration::ZERO))
+}
+
+impl Bench {
+    async fn end(&mut self) -> End {
+        self.ends.recv().await.unwrap()
+    }
+
+    async fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
+        loop {
+            let event = self.events.next().await.unwrap();
+            if wanted(&event) {
+                return event;
+            }
+        }
+    }
+
+    async fn ended(&mut self) -> Ended {
+        match self.until(|event| matches!(event, Event::Ended(_))).await {
+            Event::Ended(ended) => ended,
+            _ => unreachable!("it was looked for"),
+        }
+    }
+}
+
+impl End {
+    async fn next(&mut self) -> String {
+        self.from.recv().await.unwrap().0
+    }
+
+    async fn say(&self, text: &str) {
+        self.to.send(Ok(text.into())).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pauses_grow_until_a_connection_has_lasted() {
+    let other = Other::default();
+    other.refusals.lock().unwrap().extend((0..9).map(|_| NoLine::Passing("nobody there".into())));
+    let mut bench = bench(other, None, (u32::MAX, Duration::ZERO));
+    let mut retries = Vec::new();
+    for _ in 0..9 {
+        if let Event::Lost { retry_in, .. } = bench.until(|event| matches!(event, Event::Lost { .. })).await {
+            retries.push(retry_in);
+        }
+    }
+    let end = bench.end().await;
+    bench.until(|event| matches!(event, Event::Connected { .. })).await;
+    let dialled = bench.other.dialled.lock().unwrap().clone();
+    for ((times, retry), doubled) in dialled.windows(2).zip(&retries).zip(0..) {
+        assert!(times[1] - times[0] >= *retry, "it waits as long as it says");
+        assert!(*retry >= FIRST_PAUSE.saturating_mul(1 << doubled).min(LONGEST_PAUSE) * 3 / 4);
+    }
+    tokio::time::sleep(STEADY).await;
+    drop(end);
+    let lost = bench.until(|event| matches!(event, Event::Lost { .. })).await;
+    assert!(matches!(lost, Event::Lost { retry_in, .. } if retry_in < FIRST_PAUSE * 2), "{lost:?}");
+    drop(bench.end().await);
+    let lost = bench.until(|event| matches!(event, Event::Lost { .. })).await;
+    assert!(matches!(lost, Event::Lost { retry_in, .. } if retry_in > FIRST_PAUSE), "one that breaks at once is none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_taken_after_a_drop_is_waited_for_as_long_as_it_is_kept() {
+    let other = Other::default();
+    let mut bench = bench(other.clone(), None, (u32::MAX, Duration::ZERO));
+    drop(bench.end().await);
+    other.refusals.lock().unwrap().extend((0..10).map(|_| NoLine::Taken("taken".into())));
+    bench.until(|event| matches!(event, Event::Connected { .. })).await;
+    let end = bench.end().await;
+    bench.until(|event| matches!(event, Event::Connected { .. })).await;
+    other.refusals.lock().unwrap().extend((0..1000).map(|_| NoLine::Taken("taken".into())));
+    let cut = Instant::now();
+    drop(end);
+    assert_eq!(bench.ended().await, Ended::Refused("taken".into()));
+    assert!(cut.elapsed() > RESERVED && cut.elapsed() < RESERVED + 3 * LONGEST_PAUSE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_ends_the_client() {
+    for refusal in [NoLine::Taken("no".into()), NoLine::Refused("no".into())] {
+        let other = Other::default();
+        other.refusals.lock().unwrap().push_back(refusal);
+        let mut bench = bench(other, None, (u32::MAX, Duration::ZERO));
+        assert_eq!(bench.ended().await, Ended::Refused("no".into()));
+        assert_eq!(bench.events.next().await, None);
+        assert_eq!(bench.client.say(None, "x").await, Err(Refused::Ended));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn texts_go_out_in_order_before_and_after_a_cut() {
+    let mut bench = plain();
+    let mut end = bench.end().await;
+    for text in ["a", "b", "c"] {
+        bench.client.say(None, text).await.unwrap();
+    }
+    assert_eq!([end.next().await, end.next().await, end.next().await], ["a", "b", "c"]);
+    end.say("+").await;
+    bench.until(|event| matches!(event, Event::State { state: State::Accepted, .. })).await;
+    drop(end);
+    bench.client.say(None, "d").await.unwrap();
+    let mut end = bench.end().await;
+    assert_eq!([end.next().await, end.next().await, end.next().await], ["b", "c", "d"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_keeps_its_pace() {
+    let mut bench = bench(Other::default(), None, (3, Duration::from_secs(1)));
+    let mut end = bench.end().await;
+    let began = Instant::now();
+    for n in 0..10 {
+        bench.client.say(None, &n.to_string()).await.unwrap();
+    }
+    for n in 0..10_u32 {
+        let (text, at) = end.from.recv().await.unwrap();
+        assert_eq!(text, n.to_string());
+        assert_eq!((at - began).as_secs(), u64::from(n.saturating_sub(2)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_asked_about_and_then_taken_for_the_end() {
+    let quiet = Duration::from_secs(30);
+    let mut bench = bench(Other::default(), Some(quiet), (u32::MAX, Duration::ZERO));
+    let mut end = bench.end().await;
+    let began = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(end.next().await, "?");
+        end.say("here").await;
+        bench.until(|event| *event == Event::Notice("here".into())).await;
+    }
+    assert_eq!(end.next().await, "?");
+    let lost = bench.until(|event| matches!(event, Event::Lost { .. })).await;
+    assert!(matches!(lost, Event::Lost { reason, .. } if reason.contains("nothing was heard")));
+    assert_eq!(began.elapsed(), quiet * 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_reads_nothing_is_given_up() {
+    let mut bench = plain();
+    let _end = bench.end().await;
+    *bench.other.deaf.lock().unwrap() = true;
+    bench.client.say(None, "x").await.unwrap();
+    let lost = bench.until(|event| matches!(event, Event::Lost { .. })).await;
+    assert!(matches!(lost, Event::Lost { reason, .. } if reason.contains("reads nothing")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_is_read_no_faster_than_the_program_listens() {
+    let quiet = Duration::from_secs(30);
+    let mut bench = bench(Other::default(), Some(quiet), (u32::MAX, Duration::ZERO));
+    let end = bench.end().await;
+    for n in 0..5000 {
+        end.say(&n.to_string()).await;
+    }
+    // Whoever does not listen hears no silence, and can still say something.
+    tokio::time::sleep(quiet * 10).await;
+    let unread = end.to.max_capacity() - end.to.capacity();
+    assert!(unread >= 5000 - 2 * EVENTS, "{unread} wait with the other end");
+    for n in 0..OUTBOX {
+        bench.client.say(None, &n.to_string()).await.unwrap();
+    }
+    assert_eq!(bench.client.say(None, "one too many").await, Err(Refused::Full(OUTBOX)));
+    let mut expected = 0;
+    while expected < 5000 {
+        if let Event::Notice(text) = bench.events.next().await.unwrap() {
+            assert_eq!(text, expected.to_string());
+            expected += 1;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_has_the_last_words_said() {
+    let mut bench = plain();
+    let mut end = bench.end().await;
+    bench.client.say(None, "last").await.unwrap();
+    bench.client.leave().await;
+    assert_eq!(end.next().await, "last");
+    end.say("+").await;
+    assert_eq!(end.next().await, "bye");
+    assert_eq!(bench.ended().await, Ended::Left { unsettled: 0 });
+    // Without a word of what became of it, not for ever.
+    let mut bench = plain();
+    let mut end = bench.end().await;
+    bench.client.say(None, "last").await.unwrap();
+    let asked = Instant::now();
+    bench.client.leave().await;
+    assert_eq!([end.next().await, end.next().await], ["last", "bye"]);
+    assert_eq!(bench.ended().await, Ended::Left { unsettled: 1 });
+    assert!(asked.elapsed() <= LAST_WORDS + 2 * FAREWELL);
+    // Nor without a connection.
+    let other = Other::default();
+    other.refusals.lock().unwrap().extend((0..100).map(|_| NoLine::Passing("nobody there".into())));
+    let mut bench = self::bench(other, None, (u32::MAX, Duration::ZERO));
+    bench.client.say(None, "last").await.unwrap();
+    let asked = Instant::now();
+    drop(bench.client);
+    let ended = loop {
+        if let Event::Ended(ended) = bench.events.next().await.unwrap() {
+            break ended;
+        }
+    };
+    assert_eq!((ended, asked.elapsed()), (Ended::Left { unsettled: 1 }, LAST_WORDS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_stops_listening_ends_the_client() {
+    let mut bench = plain();
+    let end = bench.end().await;
+    drop(bench.events);
+    end.to.closed().await;
+    assert_eq!(bench.client.say(None, "x").await, Err(Refused::Ended));
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_are_asked_while_there_is_a_connection() {
+    let mut bench = plain();
+    let mut end = bench.end().await;
+    bench.client.ask(Ask::Own { command: "time".into() }).await.unwrap();
+    assert_eq!(end.next().await, "time");
+    assert_eq!(bench.client.ask(Ask::Rooms).await, Err(Refused::Unsupported));
+    bench.other.refusals.lock().unwrap().push_back(NoLine::Passing("nobody there".into()));
+    drop(end);
+    bench.until(|event| matches!(event, Event::Lost { .. })).await;
+    bench.client.ask(Ask::Own { command: "time".into() }).await.unwrap();
+    bench.until(|event| matches!(event, Event::Refused { .. })).await;
+}

@@ -1,0 +1,352 @@
+//! Texts on their way out: none is lost while the connection is.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use super::{Event, Refused, State, TextId};
+
+/// One text that waits, or of which nobody knows yet what became.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Text {
+    pub(super) id: TextId,
+    /// A user, or a room as this client names places; what that is the protocol's module knows.
+    pub(super) to: Option<String>,
+    pub(super) text: Arc<str>,
+    pub(super) state: State,
+    /// It was sent before, and may have arrived.
+    pub(super) tried: bool,
+}
+
+/// The texts of one client, in the order in which they were given.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    texts: VecDeque<Text>,
+    most: usize,
+    journal: Option<Journal>,
+}
+
+impl Outbox {
+    /// At most `most` at a time. With a journal what it holds comes first.
+    pub(super) fn new(most: usize, journal: Option<Journal>) -> Self {
+        let texts = journal.as_ref().map(|journal| journal.kept.clone()).unwrap_or_default();
+        Self { texts: texts.into(), most, journal }
+    }
+
+    /// Takes a text, which is on disk when this returns if there is a journal.
+    pub(super) fn push(&mut self, id: TextId, to: Option<String>, text: Arc<str>) -> Result<Event, Refused> {
+        if self.unsettled() >= self.most {
+            return Err(Refused::Full(self.most));
+        }
+        let text = Text { id: id.clone(), to, text, state: State::Queued, tried: false };
+        if let Some(journal) = &mut self.journal {
+            journal.add(&text).map_err(|error| Refused::NotKept(Arc::new(error)))?;
+        }
+        self.texts.push_back(text);
+        Ok(Event::State { id, state: State::Queued })
+    }
+
+    /// The first text that was not sent on this connection.
+    pub(super) fn next(&self) -> Option<&Text> {
+        self.texts.iter().find(|text| text.state == State::Queued)
+    }
+
+    /// Notes how far a text came. What is settled is forgotten. `None` when that is no news.
+    pub(super) fn advance(&mut self, id: &TextId, state: State) -> Option<Event> {
+        let at = self.texts.iter().position(|text| text.id == *id)?;
+        let text = &mut self.texts[at];
+        if rank(&state) <= rank(&text.state) && !matches!(state, State::Delivered { .. }) {
+            return None;
+        }
+        text.state = state.clone();
+        if state == State::Sent
+            && !std::mem::replace(&mut text.tried, true)
+            && let Some(journal) = &mut self.journal
+        {
+            journal.tried(id);
+        }
+        let settled = match &state {
+            State::Failed(_) => true,
+            State::Delivered { by, of } => by >= of,
+            _ => false,
+        };
+        if settled {
+            self.texts.remove(at);
+        } else if state == State::Accepted && self.texts.len() - self.unsettled() > FOLLOWED {
+            // Nobody may ever tell more of it.
+            let oldest = self.texts.iter().position(|text| rank(&text.state) >= rank(&State::Accepted));
+            oldest.and_then(|oldest| self.texts.remove(oldest));
+        }
+        if rank(&state) >= rank(&State::Accepted)
+            && let Some(journal) = &mut self.journal
+        {
+            journal.settle(id);
+        }
+        Some(Event::State { id: id.clone(), state })
+    }
+
+    /// Forgets a text of which nothing more will be told.
+    pub(super) fn settle(&mut self, id: &TextId) {
+        self.texts.retain(|text| text.id != *id);
+        if let Some(journal) = &mut self.journal {
+            journal.settle(id);
+        }
+    }
+
+    /// The oldest text that was sent and not confirmed, for protocols whose answers name none.
+    pub(super) fn oldest_sent(&self) -> Option<&Text> {
+        self.texts.iter().find(|text| text.state == State::Sent)
+    }
+
+    /// The connection broke: what was not confirmed goes out again with the next one, before what was never sent. Where
+    /// `again` says no, it stays as it is.
+    pub(super) fn requeue(&mut self, again: impl Fn(&Text) -> bool) -> Vec<Event> {
+        let mut events = Vec::new();
+        for text in &mut self.texts {
+            if text.state == State::Sent && again(text) {
+                text.state = State::Queued;
+                events.push(Event::State { id: text.id.clone(), state: State::Queued });
+            }
+        }
+        events
+    }
+
+    /// Texts of which nobody knows yet what became: neither accepted nor failed.
+    pub(super) fn unsettled(&self) -> usize {
+        self.texts.iter().filter(|text| rank(&text.state) < rank(&State::Accepted)).count()
+    }
+
+    /// Whether what is unsettled is there after a restart of the program.
+    pub(super) fn is_kept(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Text> {
+        self.texts.iter()
+    }
+}
+
+fn rank(state: &State) -> u8 {
+    match state {
+        State::Queued => 0,
+        State::Sent => 1,
+        State::Accepted => 2,
+        State::Delivered { .. } => 3,
+        State::Failed(_) => 4,
+    }
+}
+
+/// A file in which texts wait for a client that ends before they were accepted. One client at a time has it.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+    kept: Vec<Text>,
+    /// Texts that were added and settled since the file was written anew.
+    settled: usize,
+}
+
+/// Why a journal cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// Another client has it.
+    #[error("{} is in use by another client", .0.display())]
+    InUse(PathBuf),
+    /// The file system says no.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl PartialEq for JournalError {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for JournalError {}
+
+impl Journal {
+    /// Opens or makes the file, readable by its owner alone. A line that a crash cut short is forgotten: whoever wrote it
+    /// was not told that it is kept.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let failed = |source| JournalError::Io { path: path.to_owned(), source };
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            options.mode(0o600);
+        }
+        let mut file = options.open(path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(JournalError::InUse(path.to_owned())),
+            Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let mut bytes = Vec::new();
+        (&file).take(MOST_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+        let mut kept: Vec<Text> = Vec::new();
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match line.strip_suffix(b"\n").and_then(read) {
+                Some(Line::Text(text)) => kept.push(text),
+                Some(Line::Settled(id)) => kept.retain(|text| text.id != id),
+                Some(Line::Tried(id)) => {
+                    kept.iter_mut().filter(|text| text.id == id).for_each(|text| text.tried = true)
+                }
+                None => {}
+            }
+        }
+        // What is left of a line that was cut short must not join the next one.
+        file.set_len(0).map_err(failed)?;
+        for text in &kept {
+            file.write_all(&written(text)).map_err(failed)?;
+        }
+        file.sync_all().map_err(failed)?;
+        Ok(Self { file, path: path.to_owned(), kept, settled: 0 })
+    }
+
+    fn add(&mut self, text: &Text) -> Result<(), JournalError> {
+        let kept = self.file.write_all(&written(text)).and_then(|()| self.file.sync_data());
+        kept.map_err(|source| JournalError::Io { path: self.path.clone(), source })?;
+        self.kept.push(text.clone());
+        Ok(())
+    }
+
+    /// Where its texts go.
+    pub(super) fn places(&self) -> impl Iterator<Item = &str> {
+        self.kept.iter().filter_map(|text| text.to.as_deref())
+    }
+
+    /// Notes that a text may arrive from now on. A crash of this program does not take that back; one of the machine may.
+    fn tried(&mut self, id: &TextId) {
+        let line = format!("{}\n", json!({ "tried": id.as_str() }));
+        let _ = self.file.write_all(line.as_bytes());
+    }
+
+    /// Forgets a text. When that does not reach the disk it is said again after a restart, under the same id.
+    fn settle(&mut self, id: &TextId) {
+        let before = self.kept.len();
+        self.kept.retain(|text| text.id != *id);
+        if self.kept.len() == before {
+            return;
+        }
+        self.settled += 1;
+        let line = format!("{}\n", json!({ "settled": id.as_str() }));
+        let _ = self.file.write_all(line.as_bytes());
+        if self.kept.is_empty() && self.settled > REWRITE {
+            self.settled = 0;
+            let _ = self.file.set_len(0);
+        }
+    }
+}
+
+enum Line {
+    Text(Text),
+    Settled(TextId),
+    Tried(TextId),
+}
+
+fn written(text: &Text) -> Vec<u8> {
+    let line = json!({ "id": text.id.as_str(), "to": text.to, "text": &*text.text, "sent": text.tried });
+    format!("{line}\n").into_bytes()
+}
+
+fn read(line: &[u8]) -> Option<Line> {
+    let value: Value = serde_json::from_slice(line).ok()?;
+    let id = |key: &str| value.get(key)?.as_str().and_then(|id| TextId::new(id).ok());
+    if let Some(settled) = id("settled") {
+        return Some(Line::Settled(settled));
+    }
+    if let Some(tried) = id("tried") {
+        return Some(Line::Tried(tried));
+    }
+    let to = value.get("to")?.as_str().map(str::to_owned);
+    let text = value.get("text")?.as_str()?.into();
+    let tried = value.get("sent") == Some(&Value::Bool(true));
+    Some(Line::Text(Text { id: id("id")?, to, text, state: State::Queued, tried }))
+}
+
+/// Texts that were accepted and may still be delivered, of which that is remembered.
+const FOLLOWED: usize = 256;
+/// Bytes of a journal that are read.
+const MOST_BYTES: u64 = 64 << 20;
+/// Texts that were settled before an empty journal is cut.
+const REWRITE: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(id: &str) -> TextId {
+        TextId::new(id).unwrap()
+    }
+
+    fn texts(outbox: &Outbox) -> Vec<(&str, &State)> {
+        outbox.iter().map(|text| (&*text.text, &text.state)).collect()
+    }
+
+    #[test]
+    fn a_text_goes_forward_and_back_only_when_the_connection_broke() {
+        let mut outbox = Outbox::new(2, None);
+        outbox.push(id("1"), None, "a".into()).unwrap();
+        outbox.push(id("2"), Some("bob".into()), "b".into()).unwrap();
+        assert_eq!(outbox.push(id("3"), None, "c".into()), Err(Refused::Full(2)));
+        assert_eq!(&*outbox.next().unwrap().text, "a");
+        assert!(outbox.advance(&id("1"), State::Sent).is_some());
+        assert_eq!(outbox.advance(&id("1"), State::Sent), None);
+        assert_eq!(&*outbox.oldest_sent().unwrap().text, "a");
+        outbox.advance(&id("2"), State::Accepted);
+        assert_eq!(outbox.unsettled(), 1);
+        assert_eq!(outbox.requeue(|_| true), [Event::State { id: id("1"), state: State::Queued }]);
+        assert_eq!(texts(&outbox), [("a", &State::Queued), ("b", &State::Accepted)]);
+        assert_eq!(outbox.advance(&id("2"), State::Sent), None);
+        // Deliveries are told each time, and the last settles it.
+        for by in [1, 1, 2] {
+            assert!(outbox.advance(&id("2"), State::Delivered { by, of: 2 }).is_some());
+        }
+        outbox.advance(&id("1"), State::Failed("no".into()));
+        assert_eq!(texts(&outbox), []);
+    }
+
+    #[test]
+    fn a_journal_brings_back_what_was_not_accepted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let mut outbox = Outbox::new(10, Some(Journal::open(&path).unwrap()));
+        assert!(matches!(Journal::open(&path), Err(JournalError::InUse(_))));
+        for n in ["1", "2", "3"] {
+            outbox.push(id(n), Some("den".into()), format!("text {n}\nand \"more\"").into()).unwrap();
+        }
+        outbox.advance(&id("1"), State::Sent);
+        outbox.advance(&id("2"), State::Accepted);
+        drop(outbox);
+        // A crash in the midst of a line.
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"{\"id\":\"4\",\"to\":null,\"te").unwrap();
+        drop(file);
+        for _ in 0..2 {
+            let outbox = Outbox::new(10, Some(Journal::open(&path).unwrap()));
+            let texts: Vec<_> = outbox.iter().map(|text| (text.id.as_str(), text.to.as_deref(), &*text.text)).collect();
+            assert_eq!(texts, [("1", Some("den"), "text 1\nand \"more\""), ("3", Some("den"), "text 3\nand \"more\"")]);
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+}

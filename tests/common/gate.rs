@@ -1,0 +1,103 @@
+//! A way to a server that can be cut, closed, and made to lose what the server says.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub(crate) struct Gate {
+    pub(crate) port: u16,
+    state: Arc<watch::Sender<State>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    /// Connections of an earlier number are cut.
+    era: u64,
+    open: bool,
+    /// What comes from the server is lost on connections of this era.
+    swallows: bool,
+    to: u16,
+}
+
+impl Gate {
+    pub(crate) async fn before(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let state = Arc::new(watch::Sender::new(State { era: 0, open: true, swallows: false, to: port }));
+        let seen = state.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let state = *seen.borrow();
+                if state.open {
+                    tokio::spawn(carry(stream, state, seen.subscribe()));
+                }
+            }
+        });
+        Self { port: own, state, task }
+    }
+
+    /// Cuts every connection.
+    pub(crate) fn cut(&self) {
+        self.state.send_modify(|state| (state.era, state.swallows) = (state.era + 1, false));
+    }
+
+    /// Cuts every connection, and lets none through until it is opened.
+    pub(crate) fn shut(&self) {
+        self.state.send_modify(|state| (state.era, state.open, state.swallows) = (state.era + 1, false, false));
+    }
+
+    pub(crate) fn open(&self) {
+        self.state.send_modify(|state| state.open = true);
+    }
+
+    /// From now on nothing comes from the server, until the next cut.
+    pub(crate) fn swallow(&self) {
+        self.state.send_modify(|state| state.swallows = true);
+    }
+
+    /// Cuts every connection; new ones lead to another server.
+    pub(crate) fn lead_to(&self, port: u16) {
+        self.state.send_modify(|state| (state.era, state.to) = (state.era + 1, port));
+    }
+}
+
+/// A port at which nobody listens.
+pub(crate) fn nobody() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.shut();
+    }
+}
+
+async fn carry(client: TcpStream, began: State, mut state: watch::Receiver<State>) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", began.to)).await else { return };
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+        (client.into_split(), server.into_split());
+    let seen = state.clone();
+    let up = async { tokio::io::copy(&mut from_client, &mut to_server).await.map(drop) };
+    let down = async {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let read = from_server.read(&mut buffer).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            if !seen.borrow().swallows {
+                to_client.write_all(&buffer[..read]).await?;
+            }
+        }
+    };
+    let _: Result<(), std::io::Error> = tokio::select! {
+        done = up => done,
+        done = down => done,
+        _ = state.wait_for(|state| state.era != began.era) => Ok(()),
+    };
+}
