@@ -98,11 +98,6 @@ impl Outbox {
         }
     }
 
-    /// The oldest text that was sent and not confirmed, for protocols whose answers name none.
-    pub(super) fn oldest_sent(&self) -> Option<&Text> {
-        self.texts.iter().find(|text| text.state == State::Sent)
-    }
-
     /// The connection broke: what was not confirmed goes out again with the next one, before what was never sent. Where
     /// `again` says no, it stays as it is.
     pub(super) fn requeue(&mut self, again: impl Fn(&Text) -> bool) -> Vec<Event> {
@@ -308,7 +303,7 @@ mod tests {
         assert_eq!(&*outbox.next().unwrap().text, "a");
         assert!(outbox.advance(&id("1"), State::Sent).is_some());
         assert_eq!(outbox.advance(&id("1"), State::Sent), None);
-        assert_eq!(&*outbox.oldest_sent().unwrap().text, "a");
+        assert_eq!(&*outbox.iter().find(|text| text.state == State::Sent).unwrap().text, "a");
         outbox.advance(&id("2"), State::Accepted);
         assert_eq!(outbox.unsettled(), 1);
         assert_eq!(outbox.requeue(|_| true), [Event::State { id: id("1"), state: State::Queued }]);

@@ -99,7 +99,8 @@ impl Protocol for Lines {
     fn hear(&mut self, heard: String, turn: &mut Turn<'_, String>) {
         match heard.as_str() {
             "+" => {
-                if let Some(id) = turn.outbox.oldest_sent().map(|text| text.id.clone()) {
+                let sent = turn.outbox.iter().find(|text| text.state == State::Sent).map(|text| text.id.clone());
+                if let Some(id) = sent {
                     turn.advance(&id, State::Accepted);
                 }
             }
