@@ -2,6 +2,27 @@
 //!
 //! [`http::service`] makes a hyper service of a hub, to be mounted in a program's own server; [`RoomServer`] serves one
 //! on a socket of its own. [`FrameServer`] takes WebSockets by the same code and gives them to a function, without a hub.
+//!
+//! A [`Gateway`] puts another wire in front of the same hub: [`Pair`], [`MinechatListen`] and [`MinechatWrite`],
+//! [`Console`], [`peer`], or one of a program's own. Each has a socket and is served with a [`Context`]:
+//!
+//! ```
+//! use talk::gateway::{Context, Gateway, Pair};
+//! use talk::hub::Hub;
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let stop = CancellationToken::new();
+//! let context = Context::new(Hub::new(), stop.clone());
+//! let pair = Box::new(Pair::bind(&"127.0.0.1".parse()?, 0).await?);
+//! println!("{} on {}", pair.name(), pair.local_addr());
+//! let serving = tokio::spawn(pair.serve(context));
+//! stop.cancel();
+//! serving.await?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod console;
 mod context;
