@@ -428,7 +428,7 @@ async fn page(reader: &mut Client, room: &str, after: Option<u64>) -> Vec<Value>
         match frame["type"].as_str() {
             Some("message") => frames.push(frame),
             Some("found") => return frames,
-            Some("presence" | "receipt") => {}
+            Some("presence" | "receipt" | "history") => {}
             _ => panic!("{frame}"),
         }
     }
