@@ -4,11 +4,14 @@
 
 mod common;
 
-use std::io::BufRead;
+use std::collections::HashSet;
+use std::io::{BufRead, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::durable::Durable;
-use common::programs::{ClientProgram, Home, free_port};
+use common::programs::{ClientProgram, Home, free_port, http, try_send};
 use common::rooms::said;
 use serde_json::{Value, json};
 use talk::registry::RegistryClient;
@@ -118,4 +121,101 @@ async fn after_a_crash_the_room_stands_in_the_registry_at_once() {
     assert!(server.ended().await.0.success());
     let server = home.start(&arguments[..2]);
     assert_eq!(server.get("/v1/users").await.1, "{}", "it took its leave");
+}
+
+/// A peer that takes whatever is sent to it, as long as the test runs; tells its port.
+fn listen() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = std::io::BufReader::new(stream.unwrap());
+            std::thread::spawn(move || {
+                loop {
+                    let (mut line, mut length) = (String::new(), 0);
+                    while line != "\r\n" {
+                        line.clear();
+                        if stream.read_line(&mut line).unwrap_or(0) == 0 {
+                            return;
+                        }
+                        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                            length = value.trim().parse().unwrap();
+                        }
+                    }
+                    let mut body = vec![0; length];
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 15\r\n\r\n{\"status\":\"ok\"}";
+                    if stream.read_exact(&mut body).and_then(|()| stream.get_mut().write_all(answer)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn what_a_peer_was_told_is_taken_is_kept_although_the_server_stops() {
+    let home = Home::new();
+    let data = home.path().join("data");
+    let arguments = ["--data", data.to_str().unwrap(), "--set", "limits.commands_per_second=0", "--room-peer"];
+    let mut server = home.start(&[&arguments[..], &["global=lobby@http:0"]].concat());
+    let room = format!("127.0.0.1:{}", ports(&mut server, 1)[0]);
+    let registry = format!("127.0.0.1:{}", server.port);
+    let confirmed = Arc::new(AtomicUsize::new(0));
+    let peers: Vec<_> = (0..8)
+        .map(|peer| {
+            let address = json!({ "protocol": "HTTP", "host": "127.0.0.1", "port": listen() }).to_string();
+            let answer = http(&registry, "PUT", &format!("/v1/users/peer{peer}"), &address);
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            let (room, confirmed) = (room.clone(), confirmed.clone());
+            std::thread::spawn(move || {
+                let mut said = Vec::new();
+                for n in 0..10_000 {
+                    let text = format!("{peer}-{n}");
+                    let body = json!({ "user": format!("peer{peer}"), "text": text }).to_string();
+                    match try_send(&room, "POST", "/v1/message", "application/json", &body) {
+                        Ok(answer) if answer.starts_with("HTTP/1.1 200") => {
+                            confirmed.fetch_add(1, Ordering::SeqCst);
+                            said.push(text);
+                        }
+                        Ok(answer) if answer.starts_with("HTTP/1.1 503") => {}
+                        _ => return said,
+                    }
+                }
+                said
+            })
+        })
+        .collect();
+    while confirmed.load(Ordering::SeqCst) < 200 {
+        tokio::task::yield_now().await;
+    }
+    server.signal("TERM");
+    assert!(server.ended().await.0.success());
+    let said: Vec<String> = peers.into_iter().flat_map(|peer| peer.join().unwrap()).collect();
+    assert!(said.len() >= 200);
+
+    let server = home.start(&arguments[..4]);
+    let mut reader = server.rich(&server.guest("reader").await).await;
+    let (mut kept, mut after) = (HashSet::new(), 0);
+    reader.command("enter", json!({ "room": "global" })).await;
+    loop {
+        reader.command("history", json!({ "room": "global", "after": after, "limit": 1000 })).await;
+        let more = loop {
+            let frame = reader.hear().await;
+            match frame["type"].as_str() {
+                Some("message") => {
+                    after = frame["seq"].as_u64().unwrap();
+                    kept.insert(frame["body"].as_str().unwrap().to_owned());
+                }
+                Some("history") => break frame["more"] == true,
+                _ => {}
+            }
+        };
+        if !more {
+            break;
+        }
+    }
+    let lost: Vec<_> = said.iter().filter(|text| !kept.contains(*text)).collect();
+    assert!(lost.is_empty(), "{} of {}: {lost:?}", lost.len(), said.len());
 }

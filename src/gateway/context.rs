@@ -3,9 +3,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 #[cfg(feature = "server")]
 use super::unsigned::CountedUnsigned;
@@ -38,10 +41,12 @@ pub trait Gateway: fmt::Debug + Send {
 pub struct Context {
     /// Where its sessions are.
     pub hub: Hub,
-    /// Fires when it is to stop. Whoever stops the hub too does it after that.
+    /// Fires when it is to stop. Whoever stops the hub too does it after that, and after [`Context::confirmed`].
     pub stop: CancellationToken,
     unsigned: Unsigned,
     wires: Arc<Wires>,
+    /// Those who have confirmed what they have not said yet.
+    confirmed: TaskTracker,
 }
 
 #[derive(Debug)]
@@ -62,7 +67,22 @@ impl Context {
     /// The same beside other connections, with which those from one address are counted together.
     pub(crate) fn beside(connections: &Connections, hub: Hub, stop: CancellationToken) -> Self {
         let wires = Wires { all: connections.clone(), each: Mutex::default() };
-        Self { unsigned: Unsigned::of(hub.limits()), hub, stop, wires: Arc::new(wires) }
+        Self { unsigned: Unsigned::of(hub.limits()), hub, stop, wires: Arc::new(wires), confirmed: TaskTracker::new() }
+    }
+
+    /// Waits, once [`Context::stop`] has fired, until everything is said that was confirmed to somebody before, a second
+    /// at most. Whoever stops the hub does it after that.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping the future.
+    pub async fn confirmed(&self) {
+        self.confirmed.close();
+        let _ = tokio::time::timeout(CONFIRMED, self.confirmed.wait()).await;
+    }
+
+    /// Held by whoever confirms what is said a little later, from before the stop until it is said.
+    pub(super) fn confirms(&self) -> TaskTrackerToken {
+        self.confirmed.token()
     }
 
     /// The connections that have not signed in, of all wires.
@@ -94,3 +114,6 @@ impl Context {
         self.unsigned.counted()
     }
 }
+
+/// How long a stop waits for what was confirmed.
+const CONFIRMED: Duration = Duration::from_secs(1);

@@ -86,7 +86,9 @@ pub enum ServerError {
         source: RoomPeerError,
     },
     /// A wire cannot be had where it was asked for. Choose another place for it, or go without.
-    #[error("cannot listen for {wire} on {at}: {source}; choose another port with {option}, or off")]
+    #[error(
+        "cannot listen for {wire} on {at}: {source}; choose another port with {option}, or off, or another host with --legacy-host"
+    )]
     Wire {
         /// What it is called.
         wire: &'static str,
@@ -244,6 +246,7 @@ impl Server {
             door.drain();
             sleep(drain_delay).await;
             stopped.cancel();
+            services.wires.confirmed().await;
             services.hub.stop();
             let deadline = Instant::now() + grace;
             services.rooms.finish(deadline).await;

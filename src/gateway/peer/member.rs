@@ -165,7 +165,11 @@ impl Member<'_> {
             }
         };
         debug!(peer = %self.newcomer.name, room = %self.place.room, ?end, "a peer is no member any more");
+        // What was confirmed is said all the same; closed, there is no more than waits now.
         self.texts.close();
+        while let Some(text) = self.texts.recv().await {
+            self.say(text).await;
+        }
         if matches!(end, End::Stopped | End::Out) {
             let grace = self.place.peers.shared.limits.grace;
             let _ = timeout(grace, self.finish(&outbox)).await;

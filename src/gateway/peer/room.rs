@@ -116,6 +116,7 @@ impl Gateway for RoomPeer {
     async fn serve(self: Box<Self>, context: Context) {
         let Self { place, members, mut incoming, registered, stands, .. } = *self;
         let grace = place.peers.shared.limits.grace;
+        let confirms = context.confirms();
         let serving = async {
             while let Some(Some(message)) = context.stop.run_until_cancelled(incoming.next()).await {
                 say(&members, message).await;
@@ -130,6 +131,7 @@ impl Gateway for RoomPeer {
             let _ = timeout(grace, rest).await;
             place.stop.cancel();
             members.ended(grace).await;
+            drop(confirms);
         };
         tokio::join!(serving, registered.keep(&place.peers.shared, stands, &context.stop));
     }
