@@ -346,6 +346,18 @@ async fn whoever_sits_at_a_prompt_is_not_cut_for_what_others_say() {
     drop(bob);
 }
 
+#[tokio::test]
+async fn any_number_that_part_cut_nobody_at_a_prompt() {
+    let hub = Hub::new();
+    let (_bob, _, outbox) = held(&hub, "bob").await;
+    let (ann, _heard) = hub.sit("ann").await.unwrap();
+    for _ in 0..3 * hub.limits().member_messages {
+        ann.part(&nick("bob")).await.unwrap();
+    }
+    assert_eq!(outbox.end(), None);
+    assert!(outbox.queued().1 <= hub.limits().member_messages / 2 + 1);
+}
+
 /// A session that is told nothing yet.
 async fn held(hub: &Hub, name: &str) -> (Seat, Written, Arc<Outbox>) {
     let token = hub.sign_up(&nick(name)).await.unwrap();

@@ -181,6 +181,10 @@ impl Seat {
         if rules.blocked.iter().any(|(blocked, _)| *blocked == self.user()) {
             return Ok(());
         }
+        // At a prompt it would only take the place of what is said.
+        if directory.outboxes(whom).all(|outbox| outbox.holds_much()) {
+            return Ok(());
+        }
         let inbox = directory.direct_inbox(whom);
         drop(directory);
         let event = Event::Parted { user };
