@@ -234,6 +234,14 @@ async fn the_rate_limit_can_be_switched_off() {
     }
 }
 
+#[test]
+fn a_host_for_wires_that_cannot_be_had_is_an_error_though_nobody_named_a_port() {
+    let home = Home::new();
+    // Not one of this machine's addresses (RFC 5737).
+    let ended = home.run(&["--memory", "--port", "0", "--legacy-host", "192.0.2.1"]);
+    ended.failed(1, &["cannot listen for pair chat on 192.0.2.1:6078: ", "--legacy-host"]);
+}
+
 #[tokio::test]
 async fn a_wires_usual_port_that_is_taken_is_a_warning_and_one_that_was_asked_for_an_error() {
     let home = Home::new();

@@ -108,7 +108,8 @@ impl Wires {
         };
         match bind(port).await {
             Ok(gateway) => self.gateways.push(Box::new(gateway)),
-            Err(error) if wire.port == WirePort::Usual => {
+            // That somebody else has a usual port is no reason not to start; that the host is wrong is one.
+            Err(error) if wire.port == WirePort::Usual && error.kind() == io::ErrorKind::AddrInUse => {
                 let Wire { name, option, .. } = wire;
                 warn!("no {name}: cannot listen on port {port}: {error}; choose another with {option}, or off");
             }
