@@ -15,7 +15,7 @@ use talk::registry::{self, RegistryClient};
 use talk::secret::Secret;
 use talk::store::{Claim, MemoryRegistry, Registration, RegistryStore, StoreError};
 use talk::transport::{Http, Sent, Transport};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// A registry in this process that can be stopped and started again at the same address.
@@ -263,6 +263,8 @@ struct Slow {
     store: Arc<MemoryRegistry>,
     /// Renewals that were begun, and those that were carried out.
     renewals: watch::Sender<(u32, u32)>,
+    /// Lets them be carried out.
+    gate: Arc<Semaphore>,
 }
 
 #[async_trait]
@@ -273,9 +275,10 @@ impl RegistryStore for Slow {
 
     async fn upsert(&self, name: &UserName, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
         let (store, name, claim, renewals) = (self.store.clone(), name.clone(), claim.clone(), self.renewals.clone());
+        let gate = self.gate.clone();
         let work = tokio::spawn(async move {
             renewals.send_modify(|(begun, _)| *begun += 1);
-            tokio::time::sleep(Duration::from_millis(2500)).await;
+            drop(gate.acquire().await);
             let result = store.upsert(&name, &claim, now).await;
             renewals.send_modify(|(_, done)| *done += 1);
             result
@@ -284,7 +287,10 @@ impl RegistryStore for Slow {
     }
 
     async fn remove(&self, name: &UserName, secret: Option<&Secret>, now: Timestamp) -> Result<bool, StoreError> {
-        self.store.remove(name, secret, now).await
+        let removed = self.store.remove(name, secret, now).await;
+        // A removal that did not wait: now the renewal comes behind it.
+        self.gate.add_permits(1);
+        removed
     }
 
     async fn evict(&self, name: &UserName, address: &Address, now: Timestamp) -> Result<bool, StoreError> {
@@ -307,12 +313,21 @@ impl RegistryStore for Slow {
 #[tokio::test]
 async fn a_renewal_under_way_does_not_come_behind_the_removal() {
     let (renewals, mut seen) = watch::channel((0, 0));
-    let store = Slow { store: Arc::default(), renewals };
+    let gate = Arc::new(Semaphore::new(0));
+    let store = Slow { store: Arc::default(), renewals, gate: gate.clone() };
     let registry = Registry::start_at("127.0.0.1:0".parse().unwrap(), Arc::new(store)).await;
     let (alice, _events) = registry.peer("alice", Protocol::HTTP).ttl(5).start().await.unwrap();
     let wait = Duration::from_secs(30);
     tokio::time::timeout(wait, seen.wait_for(|(begun, _)| *begun == 1)).await.unwrap().unwrap();
-    alice.shutdown().await.unwrap();
+    let shutdown = async { alice.shutdown().await.unwrap() };
+    let release = async {
+        // Long enough for a removal that does not wait.
+        for _ in 0..10_000 {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(1);
+    };
+    tokio::join!(shutdown, release);
     tokio::time::timeout(wait, seen.wait_for(|(_, done)| *done == 1)).await.unwrap().unwrap();
     assert_eq!(registry.client().get(alice.name()).await.unwrap(), None);
 }

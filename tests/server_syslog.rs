@@ -190,7 +190,7 @@ async fn the_older_form_has_local_time() {
     let to = format!("udp:{}", receiver.local_addr().unwrap());
     // Five hours and a half ahead of UTC.
     let mut command = home.server(&["--port", "0", "--memory", "--syslog", &to, "--syslog-format", "rfc3164"]);
-    command.env("TZ", "XXX-05:30");
+    command.env("TZ", "IST-05:30");
     let server = Durable::spawn(command);
     let mut ann = server.join("ann").await;
     ann.say("hi").await;

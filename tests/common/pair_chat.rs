@@ -1,10 +1,9 @@
 //! A server of pair chat and rooms on one hub, and clients that know nothing but the wire.
 
-use std::time::Duration;
-
 use talk::gateway::{Context, Gateway, Pair};
 use talk::hub::Hub;
 use talk::limits::Limits;
+use talk::name::Nickname;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -76,18 +75,14 @@ impl Server {
 
     /// Waits until a nickname is free, and takes it.
     pub(crate) async fn named_soon(&self, nick: &str) -> Client {
-        let mut client = self.open().await;
-        let taken = async {
-            loop {
-                client.send(nick).await;
-                if client.hear().await == "1" {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+        let name = Nickname::new(nick).unwrap();
+        let free = async {
+            while self.hub.is_taken(&name).await.unwrap() {
+                tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(LONG, taken).await.unwrap_or_else(|_| panic!("{nick} is never free"));
-        client
+        tokio::time::timeout(LONG, free).await.unwrap_or_else(|_| panic!("{nick} is never free"));
+        self.named(nick).await
     }
 }
 
