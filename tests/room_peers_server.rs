@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::durable::Durable;
+use common::durable::{Durable, NO_WIRES};
 use common::programs::{ClientProgram, Home, free_port, http, try_send};
 use common::rooms::said;
+use common::server_program::Ended;
 use serde_json::{Value, json};
 use talk::registry::RegistryClient;
 
@@ -90,16 +91,34 @@ async fn a_room_that_cannot_listen_or_be_found_is_an_error_that_names_it() {
             ["--pair-port=off", "--minechat-listen-port=off", "--minechat-write-port=off", "--console-port=off"];
         home.run(&[&["--memory", "--port=0"], &wires[..], arguments].concat())
     };
-    start(&["--room-peer", &entry]).failed(1, &[&entry, "cannot listen on http://127.0.0.1:"]);
+    let elsewhere = "choose another PORT in --room-peer ROOM=NAME@PROTOCOL:PORT, or another host with --legacy-host";
+    start(&["--room-peer", &entry]).failed(1, &[&entry, "cannot listen on http://127.0.0.1:", elsewhere]);
     let twice = ["--room-peer=global=lobby@http:0", "--room-peer=den=lobby@http:0"];
-    start(&twice).failed(1, &["den=lobby@http:0", "'lobby' is somebody else in the registry"]);
+    start(&twice).failed(2, &["global=lobby@http:0", "den=lobby@http:0", "contradict each other", "NAME"]);
     let everywhere = ["--legacy-host=0.0.0.0", "--room-peer=global=lobby@http:0"];
-    start(&everywhere).failed(1, &["peers cannot find a room at 0.0.0.0"]);
+    start(&everywhere).failed(1, &["peers cannot find a room at 0.0.0.0", "--allow-host"]);
     let mut server = home.start(&[&["--memory", "--allow-host=localhost"], &everywhere[..]].concat());
     let mut line = String::new();
     server.out.read_line(&mut line).unwrap();
     let users: Value = serde_json::from_str(&server.get("/v1/users").await.1).unwrap();
     assert_eq!(users["lobby"]["host"], "localhost", "{users}");
+}
+
+#[tokio::test]
+async fn a_name_that_a_peer_has_is_an_error_that_says_where_to_choose_another() {
+    let home = Home::new();
+    let data = home.path().join("data");
+    let arguments = ["--data", data.to_str().unwrap(), "--port=0", "--room-peer=global=lobby@http:0"];
+    let server = home.start(&arguments[..2]);
+    let address = json!({ "protocol": "HTTP", "host": "127.0.0.1", "port": 1 }).to_string();
+    let answer = http(&format!("127.0.0.1:{}", server.port), "PUT", "/v1/users/lobby", &address);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    server.kill();
+    let mut command = home.server(&arguments);
+    command.envs(NO_WIRES.map(|variable| (variable, "off")));
+    let advice = "choose another NAME in --room-peer ROOM=NAME@PROTOCOL:PORT";
+    let ended = Ended::of(command.output().unwrap());
+    ended.failed(1, &["global=lobby@http:0", "'lobby' is somebody else in the registry", advice]);
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 
 use futures_util::future::join_all;
-use tracing::warn;
 
 use super::ServerError;
 use super::config::{Config, Legacy, WirePort};
@@ -18,6 +17,8 @@ use crate::hub::Hub;
 #[derive(Debug, Default)]
 pub(super) struct Wires {
     gateways: Vec<Box<dyn Gateway>>,
+    /// Of each that is not open because somebody else has its own port: what to tell whoever runs the server.
+    pub(super) missing: Vec<String>,
     /// What happens at the console port, until somebody takes it.
     pub(super) console: Option<ConsoleEvents>,
 }
@@ -111,7 +112,9 @@ impl Wires {
             // That somebody else has a usual port is no reason not to start; that the host is wrong is one.
             Err(error) if wire.port == WirePort::Usual && error.kind() == io::ErrorKind::AddrInUse => {
                 let Wire { name, option, .. } = wire;
-                warn!("no {name}: cannot listen on port {port}: {error}; choose another with {option}, or off");
+                let why =
+                    format!("no {name}: cannot listen on port {port}: {error}; choose another with {option}, or off");
+                self.missing.push(why);
             }
             Err(source) => {
                 let at = authority(wire.host.as_str(), port);
@@ -175,6 +178,8 @@ mod tests {
             wires.open(wire(port), bind).await.unwrap();
             assert_eq!(wires.places().count(), 0);
         }
+        let [missing] = &wires.missing[..] else { panic!("{:?}", wires.missing) };
+        assert!(missing.starts_with(&format!("no silence: cannot listen on port {usual}: ")), "{missing}");
         let error = wires.open(wire(WirePort::At(usual)), bind).await.unwrap_err().to_string();
         assert!(error.starts_with(&format!("cannot listen for silence on 127.0.0.1:{usual}: ")), "{error}");
         assert!(error.contains("--silent-port"), "{error}");
