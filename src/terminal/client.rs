@@ -33,7 +33,7 @@ use crate::secret::Secret;
     note = "Every option may also come from the environment (TALK_NAME, TALK_REGISTRY,\nTALK_HOST, TALK_PORT, TALK_PROTOCOL, TALK_PUBLIC_URL, TALK_CONFIG), or else\nfrom the file talk/client.toml in the platform's configuration directory,\nunder the same names: name = \"ann\". TALK_DATA names a directory for data,\ninstead of the platform's; RUST_LOG says what is logged to stderr;\nNO_COLOR=1 switches colours off."
 )]
 struct Arguments {
-    /// your name: letters, digits, '_', '.' and '-' (required)
+    /// your name, at most 64 letters, digits, '_', '.' and '-' (required)
     #[argh(option, short = 'n')]
     name: Option<String>,
     /// the registry where users find each other (default http://127.0.0.1:8088)
