@@ -32,11 +32,12 @@ pub(super) async fn known(hub: &Hub, typed: &str, from: IpAddr) -> Result<Option
     let (Ok(nickname), Ok(secret)) = (Nickname::new(nickname), Password::new(secret)) else { return Ok(None) };
     // Whoever has tried too much hears what a wrong secret hears.
     let Ok(attempt) = hub.tries().secret(&nickname, Some(from)) else { return Ok(None) };
-    let token = hub.sign_in_known(&nickname, &secret).await?;
-    if token.is_some() {
-        attempt.forgive(true);
+    let token = hub.sign_in_known(&nickname, &secret).await;
+    // What befalls the server was no wrong secret.
+    if !matches!(token, Ok(None)) {
+        attempt.forgive(token.is_ok());
     }
-    Ok(token.map(|token| Signed { nickname, hash: typed.to_owned(), token }))
+    Ok(token?.map(|token| Signed { nickname, hash: typed.to_owned(), token }))
 }
 
 /// Makes an account of the nickname that was typed, or of one like it where it cannot be had. It is stored.
