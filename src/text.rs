@@ -40,6 +40,7 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
 }
 
 /// The first characters of a text, at most so many, and `…` in the place of the rest.
+#[cfg(feature = "net")]
 pub(crate) fn beginning(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
         Some((end, _)) => Cow::Owned(format!("{}\u{2026}", &text[..end])),
@@ -128,6 +129,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "net")]
     fn a_long_text_is_cut_between_characters() {
         assert_eq!((beginning("привет", 6), beginning("привет", 5)), ("привет".into(), "приве\u{2026}".into()));
     }
