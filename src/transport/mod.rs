@@ -178,6 +178,18 @@ pub trait Transport: Debug + Send + Sync + 'static {
     /// Dropping the future stops the waiting; the message may still arrive, at most once.
     async fn send(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError>;
 
+    /// Sends one short message to somebody of whom nobody knows whether they asked for any, and waits a moment for the
+    /// confirmation. It is sent once, in as few bytes as the protocol has for it. By default that is a send.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send); [`TransportError::TimedOut`] when it was not confirmed.
+    ///
+    /// # Cancel safety
+    /// As for [`send`](Self::send).
+    async fn greet(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError> {
+        self.send(to, message).await
+    }
+
     /// Asks whether a peer is there, without a message.
     ///
     /// # Errors

@@ -173,6 +173,12 @@ impl Ear {
         message(&self.next().await)
     }
 
+    /// Waits for the first word of a room over UDP, which comes before all else.
+    pub(crate) async fn greeted(&mut self, room: &str) {
+        let (user, text) = self.message().await;
+        assert!(user == room && ["", "system: hello"].contains(&&*text), "{user}: {text}");
+    }
+
     /// Listens no more.
     pub(crate) fn end(&self) {
         self.task.abort();

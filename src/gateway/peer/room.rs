@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::doorman::Doorman;
 use super::entry::{Registered, RoomEntry};
@@ -139,6 +139,6 @@ impl Gateway for RoomPeer {
 
 async fn say(members: &Members, message: Message) {
     if !members.say(&message.from, message.text).await {
-        debug!(peer = %message.from, "a peer ceased to be a member behind its last message");
+        warn!(peer = %message.from, "what was confirmed to a peer cannot be said: it may not come in again");
     }
 }

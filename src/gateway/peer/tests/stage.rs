@@ -15,7 +15,7 @@ use crate::gateway::peer::{Peers, RoomEntry, RoomPeer};
 use crate::gateway::{Context, Gateway};
 use crate::hub::{Heard, Hub, Seat};
 use crate::limits::Limits;
-use crate::message::{Command, Event, Message};
+use crate::message::{Command, Event, Message, MessageId};
 use crate::name::{RoomName, UserName};
 use crate::net::spoken::Spoken;
 use crate::secret::Secret;
@@ -47,11 +47,38 @@ impl Stub {
 
     /// What a peer says to the room from an address, and how the room answers that.
     pub(super) async fn speak(&self, from: &str, text: &str, source: &str) -> Result<(), Turned> {
-        let (guard, inbox) = self.door.lock().unwrap().clone().expect("a room listens");
-        let message = Message::new(user(from), text);
-        guard.admit(&message, source.parse().unwrap()).await?;
-        inbox.put(message).await.expect("a room listens");
+        self.confirm(from, text, source).await?.arrive().await;
         Ok(())
+    }
+
+    /// The same up to where the peer is told that its message is taken, and the room does not have it yet.
+    pub(super) async fn confirm(&self, from: &str, text: &str, source: &str) -> Result<Confirmed, Turned> {
+        self.ask(Message::new(user(from), text), source).await
+    }
+
+    /// What a peer says under an id, which it sends again when that is not confirmed.
+    pub(super) async fn speak_by_id(&self, from: &str, text: &str, source: &str) -> Result<(), Turned> {
+        let id = MessageId::new(&format!("{text:*<40}")).unwrap();
+        self.ask(Message::new(user(from), text).with_id(id), source).await?.arrive().await;
+        Ok(())
+    }
+
+    async fn ask(&self, message: Message, source: &str) -> Result<Confirmed, Turned> {
+        let (guard, inbox) = self.door.lock().unwrap().clone().expect("a room listens");
+        guard.admit(&message, source.parse().unwrap()).await?;
+        Ok(Confirmed { message, inbox })
+    }
+}
+
+/// A message that was confirmed and is not with the room yet.
+pub(super) struct Confirmed {
+    message: Message,
+    inbox: Inbox,
+}
+
+impl Confirmed {
+    pub(super) async fn arrive(self) {
+        self.inbox.put(self.message).await.expect("a room listens");
     }
 }
 
