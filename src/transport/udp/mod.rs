@@ -21,7 +21,7 @@ use self::names::Names;
 use self::outbox::{NotSent, Outbox};
 use self::sender::{Fate, Full};
 use super::checks::{check_text, network};
-use super::{Guard, Incoming, Sent, Transport, TransportError};
+use super::{Gate, Guard, Incoming, Sent, Transport, TransportError};
 use crate::address::{Address, Entry, Protocol};
 use crate::codec::talk::{self, Frame};
 use crate::limits::Limits;
@@ -100,8 +100,8 @@ impl Transport for Udp {
         self.open(at, None).await
     }
 
-    async fn listen_guarded(&self, at: &Address, guard: Arc<dyn Guard>) -> Result<Incoming, TransportError> {
-        self.open(at, Some(guard)).await
+    async fn listen_guarded(&self, at: &Address, gate: Gate) -> Result<Incoming, TransportError> {
+        self.open(at, Some(gate.guard().clone())).await
     }
 
     async fn send(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError> {

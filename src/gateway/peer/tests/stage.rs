@@ -20,7 +20,7 @@ use crate::name::{RoomName, UserName};
 use crate::net::spoken::Spoken;
 use crate::secret::Secret;
 use crate::store::{Claim, Clock, MemoryRegistry, RegistryStore};
-use crate::transport::{Guard, Inbox, Incoming, Sent, Transport, TransportError, Turned};
+use crate::transport::{Gate, Guard, Inbox, Incoming, Sent, Transport, TransportError, Turned};
 
 /// What becomes of a send.
 #[derive(Clone, Copy, Debug)]
@@ -92,9 +92,9 @@ impl Transport for Stub {
         Err(TransportError::Unguarded(at.clone()))
     }
 
-    async fn listen_guarded(&self, _: &Address, guard: Arc<dyn Guard>) -> Result<Incoming, TransportError> {
+    async fn listen_guarded(&self, _: &Address, gate: Gate) -> Result<Incoming, TransportError> {
         let (inbox, incoming) = Incoming::channel(Address::loopback(self.protocol(), 8090), 16);
-        *self.door.lock().unwrap() = Some((guard, inbox));
+        *self.door.lock().unwrap() = Some((gate.guard().clone(), inbox));
         Ok(incoming)
     }
 
@@ -153,8 +153,8 @@ impl Stage {
     pub(super) async fn open(&mut self, entry: &str) {
         let entry: RoomEntry = entry.parse().unwrap();
         let host = "127.0.0.1".parse().unwrap();
-        let room = RoomPeer::bind(&self.hub, &self.peers, entry, &host, None).await.unwrap();
         let context = Context::new(self.hub.clone(), self.stop.clone());
+        let room = RoomPeer::bind(&context, &self.peers, entry, &host, None).await.unwrap();
         self.tasks.push(tokio::spawn(Box::new(room).serve(context)));
     }
 
