@@ -14,7 +14,7 @@ use super::members::Members;
 #[cfg(feature = "server")]
 use super::route::Peers;
 use super::route::at;
-use crate::address::{Entry, Protocol};
+use crate::address::{Entry, Protocol, network};
 use crate::codec::talk::{encode_v1, encode_v2};
 use crate::hub::Rate;
 use crate::limits::Limits;
@@ -83,20 +83,30 @@ impl Greeter {
     pub(super) fn greet(self: &Arc<Self>, newcomer: Newcomer, known: bool, message: &Message) {
         let said = message.id.is_none().then(|| message.text.clone());
         let greetings = &self.place.peers.shared.greetings;
-        let mut open = self.lock();
-        if let Some(waiting) = open.waiting.get_mut(&newcomer.name) {
-            if waiting.newcomer == newcomer && waiting.said.len() < MOST_HELD {
-                waiting.said.extend(said);
+        let full = {
+            let mut open = self.lock();
+            if let Some(waiting) = open.waiting.get_mut(&newcomer.name) {
+                if waiting.newcomer == newcomer && waiting.said.len() < MOST_HELD {
+                    waiting.said.extend(said);
+                }
+                return;
             }
-            return;
+            let beside = |waiting: &&Waiting| network(waiting.newcomer.source) == network(newcomer.source);
+            let full = open.waiting.len() >= MOST_AT_ONCE
+                || open.waiting.values().filter(beside).count() >= MOST_OF_ONE_ADDRESS;
+            if !full {
+                let said = said.into_iter().collect();
+                open.waiting.insert(newcomer.name.clone(), Waiting { newcomer: newcomer.clone(), said });
+            }
+            full
+        };
+        if full {
+            return greetings.count(DROPPED);
         }
-        if open.waiting.len() >= MOST_AT_ONCE || !(known || greetings.allow()) {
-            greetings.count(DROPPED);
-            return;
+        if !known && !greetings.allow() {
+            self.lock().waiting.remove(&newcomer.name);
+            return greetings.count(DROPPED);
         }
-        let said = said.into_iter().collect();
-        open.waiting.insert(newcomer.name.clone(), Waiting { newcomer: newcomer.clone(), said });
-        drop(open);
         let (greeter, greeting) = (self.clone(), greeting(&self.place.called, message));
         self.members.spawn(async move {
             let stop = greeter.place.stop.clone();
@@ -228,9 +238,11 @@ const ID: usize = 12;
 /// Strangers who are greeted in a second, in all rooms together.
 const PER_SECOND: u32 = 5;
 /// Newcomers to one room who have not answered yet. One more is not greeted.
-const MOST_AT_ONCE: usize = 64;
+const MOST_AT_ONCE: usize = 256;
+/// How many of them may come from one address, so that nobody has all the places.
+const MOST_OF_ONE_ADDRESS: usize = 16;
 /// Texts of one newcomer that wait for the answer. One more is dropped.
-const MOST_HELD: usize = 8;
+const MOST_HELD: usize = 4;
 /// Greetings in vain, one after another, after which a newcomer is not greeted for a while.
 const MOST_TIMES: u32 = 3;
 /// Newcomers whose greetings in vain are remembered.

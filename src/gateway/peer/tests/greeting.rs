@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::stage::{Fate, HERE, Sitting, Stage, ip, user};
+use super::stage::{ELSEWHERE, Fate, HERE, Sitting, Stage, ip, user};
 use crate::address::Protocol;
 use crate::limits::Limits;
 use crate::transport::Turned;
@@ -77,7 +77,7 @@ async fn what_is_kept_of_somebody_who_is_not_there_is_not_much_and_never_said() 
     for number in 0..50 {
         assert!(is_later(&stage.udp.speak("bob", &number.to_string(), HERE).await));
     }
-    let said: Vec<_> = (0..8).map(|number| format!("bob: {number}")).collect();
+    let said: Vec<_> = (0..4).map(|number| format!("bob: {number}")).collect();
     ann.expect(&["+bob"]).await;
     ann.expect(&said.iter().map(String::as_str).collect::<Vec<_>>()).await;
     ann.expect_silence(MINUTE).await;
@@ -143,6 +143,26 @@ async fn whoever_spoke_to_the_registry_from_there_has_to_acknowledge_too_but_is_
     ann.expect(&["+bob"]).await;
     assert_eq!(stage.next_sent().await, hello());
     stage.expect_nothing_sent().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_many_names_does_not_keep_others_from_being_greeted() {
+    let (mut stage, mut ann) = stage(&Limits::default()).await;
+    stage.udp.set(Fate::Hangs);
+    for number in 0..100 {
+        let name = format!("eve-{number}");
+        stage.register(&name, Protocol::UDP, ELSEWHERE, 9002).await;
+        stage.spoken.note(&user(&name), ip(ELSEWHERE));
+        assert!(is_later(&stage.udp.speak_by_id(&name, "hi", ELSEWHERE).await));
+    }
+    for _ in 0..16 {
+        assert_eq!(stage.next_sent().await.0, 9002);
+    }
+    stage.expect_nothing_sent().await;
+    stage.udp.set(Fate::Delivered);
+    assert!(is_later(&stage.udp.speak_by_id("bob", "hi", HERE).await));
+    assert_eq!(stage.next_sent().await, hello());
+    ann.expect(&["+bob"]).await;
 }
 
 #[tokio::test(start_paused = true)]
