@@ -180,7 +180,7 @@ impl Member<'_> {
         while let Some(text) = self.texts.recv().await {
             self.say(text).await;
         }
-        if matches!(end, End::Stopped | End::Out) {
+        if self.newcomer.stays && matches!(end, End::Stopped | End::Out) {
             let grace = self.place.peers.shared.limits.grace;
             let _ = timeout(grace, self.finish(&outbox)).await;
         }
