@@ -15,7 +15,7 @@ use super::outbox::{End, Outbox};
 use super::pace::Pace;
 use super::replay::{Job, Replay};
 use super::sink::{Batch, Encoding, Offered, Sink};
-use super::{Inner, Lifetime, refusal, route};
+use super::{Inner, Lifetime, refusal, routing};
 use crate::message::{Closing, Command, Delivery, Event, MessageId, Refusal, RoomKey, UserId};
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::store::{MAX_PAGE, Page, RoomRules};
@@ -28,8 +28,6 @@ pub struct Seat {
     rooms: Rooms,
     /// Reads the history for it, once it asked for some.
     replay: Option<Replay>,
-    /// Sends for it what leaves the hub, once it said something of the kind.
-    routed: Option<route::Sender>,
     pace: Option<Pace>,
 }
 
@@ -41,7 +39,7 @@ impl Seat {
         outbox: Arc<Outbox>,
         pace: Option<Pace>,
     ) -> Self {
-        Self { connection, session, outbox, rooms, replay: None, routed: None, pace }
+        Self { connection, session, outbox, rooms, replay: None, pace }
     }
 
     /// Who sits here.
@@ -278,9 +276,9 @@ impl Seat {
         let route = to.split_once(':').and_then(|(word, _)| self.hub().routes.get(word)).cloned();
         if let Some(route) = route {
             let from = self.name().ok_or(Refusal::Over)?;
-            let (hub, user, reply) = (self.connection.hub(), self.connection.user().id, &self.outbox);
-            let sender = self.routed.get_or_insert_with(|| route::Sender::start(hub, user, reply.clone()));
-            return sender.put(route::Job { route, from, to: to.into(), body, id });
+            let (user, reply) = (self.user(), self.outbox.clone());
+            let job = routing::Job { route, user, from, to: to.into(), body, id, reply, claim: None };
+            return self.hub().send_out(job).await;
         }
         let (hub, user) = (self.hub(), self.user());
         let nobody = || Refusal::NoUser(to.to_owned());
