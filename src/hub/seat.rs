@@ -241,6 +241,16 @@ impl Seat {
         self.replay().put(Job::Bring { room, inbox, session, resume })
     }
 
+    /// Lets the author of a direct message know that it may not have arrived, and why; where the wire is one on which
+    /// others send it on ([`Encoding::remote`]).
+    #[cfg(feature = "net")]
+    pub(crate) async fn doubt(&self, seq: u64, reason: &'static str) {
+        let inbox = self.hub().lock().direct_inbox(self.user());
+        if let Some(inbox) = inbox {
+            let _ = inbox.post(Input::Doubt { seq, reason }).await;
+        }
+    }
+
     pub(super) fn hub(&self) -> &Arc<Inner> {
         self.connection.hub()
     }
