@@ -242,9 +242,11 @@ impl Seat {
     }
 
     /// Lets the author of a direct message know that it may not have arrived, and why; where the wire is one on which
-    /// others send it on ([`Encoding::remote`]).
-    #[cfg(feature = "net")]
-    pub(crate) async fn doubt(&self, seq: u64, reason: &'static str) {
+    /// others send it on ([`Encoding::remote`]). What is known to have arrived is told by [`Command::Received`].
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, the author hears of it or not.
+    pub async fn doubt(&self, seq: u64, reason: &'static str) {
         let inbox = self.hub().lock().direct_inbox(self.user());
         if let Some(inbox) = inbox {
             let _ = inbox.post(Input::Doubt { seq, reason }).await;

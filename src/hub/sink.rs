@@ -35,8 +35,8 @@ impl Encoding {
 
     /// For a confirming wire beyond which somebody else sends on, and tells of each direct message what became of it
     /// ([`Seat::doubt`](super::Seat::doubt)): nobody need wait for it with a clock.
-    #[cfg(feature = "net")]
-    pub(crate) const fn remote(self) -> Self {
+    #[must_use]
+    pub const fn remote(self) -> Self {
         Self { confirming: true, remote: true, ..self }
     }
 
