@@ -193,10 +193,10 @@ impl Server {
             let hub = stores.hub(config, builder).await.map_err(failed)?;
             let registry = registry::service(stores.registry.clone()).limits(&config.limits).spoken(spoken);
             registry.begin().await.map_err(failed)?;
-            wires.let_peers_in(config, &hub, &peers).await?;
+            let context = Context::beside(&connections, hub.clone(), told);
+            wires.let_peers_in(config, &context, &peers).await?;
             let rooms = gateway::http::service(hub.clone());
             let rooms = rooms.origins(config.origins.iter().cloned()).hosts(names);
-            let context = Context::beside(&connections, hub.clone(), told);
             Ok::<_, ServerError>(Services { rooms, registry, hub, wires: context, peers, stores, syslog })
         };
         let services = tokio::select! {

@@ -12,7 +12,6 @@ use crate::address::{Host, authority};
 use crate::bot::Bots;
 use crate::gateway::peer::{Peers, RoomPeer};
 use crate::gateway::{Console, ConsoleEvents, Context, Gateway, MinechatListen, MinechatWrite, Pair};
-use crate::hub::Hub;
 
 /// The wires that are open, to be served in front of a hub.
 #[derive(Debug, Default)]
@@ -33,14 +32,19 @@ impl Wires {
     }
 
     /// Opens the rooms that peers write to, which stand in the registry from then on.
-    pub(super) async fn let_peers_in(&mut self, config: &Config, hub: &Hub, peers: &Peers) -> Result<(), ServerError> {
+    pub(super) async fn let_peers_in(
+        &mut self,
+        config: &Config,
+        context: &Context,
+        peers: &Peers,
+    ) -> Result<(), ServerError> {
         let host = &config.legacy.host;
         // "Everywhere" is no place to be found at: then by a name that the server was given.
         let named = config.hosts.iter().find_map(|name| Host::new(name).ok());
         let public = if host.is_unspecified() { named.as_ref() } else { None };
         for entry in &config.room_peers {
             let failed = |source| ServerError::RoomPeer { entry: entry.clone(), source };
-            let room = RoomPeer::bind(hub, peers, entry.clone(), host, public).await.map_err(failed)?;
+            let room = RoomPeer::bind(context, peers, entry.clone(), host, public).await.map_err(failed)?;
             self.gateways.push(Box::new(room));
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::copies::{ENCODING, pieces};
 use super::guests::Guest;
@@ -26,7 +26,7 @@ use crate::transport::{Sent, Transport};
 pub(super) type Joined = watch::Sender<Option<Result<(), Refusal>>>;
 
 /// What is known of a member before it comes in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Newcomer {
     /// The peer.
     pub(super) name: UserName,
@@ -34,8 +34,8 @@ pub(super) struct Newcomer {
     pub(super) entry: Entry,
     /// From where it spoke.
     pub(super) source: IpAddr,
-    /// Whether it is known to be there, because it spoke by a connection.
-    pub(super) proven: bool,
+    /// Whether it stays; otherwise it is there to say what was confirmed to it before, and is sent nothing.
+    pub(super) stays: bool,
 }
 
 /// Where members are.
@@ -58,8 +58,8 @@ pub(super) enum End {
     Entry,
     /// [`MOST_FAILURES`] sends in a row failed.
     Failing,
-    /// It did not acknowledge the first thing that it was sent, so nobody knows whether it is there at all.
-    Unproven,
+    /// It said what it was there for, and does not stay.
+    Said,
     /// The room put it out, or did not wait for it any longer.
     Out,
     /// The server stops.
@@ -67,11 +67,15 @@ pub(super) enum End {
 }
 
 /// Serves a member until it is one no more.
-pub(super) async fn serve(place: &Place, newcomer: Newcomer, texts: mpsc::Receiver<Arc<str>>, joined: Joined) -> End {
+pub(super) async fn serve(
+    place: &Place,
+    newcomer: Newcomer,
+    mut texts: mpsc::Receiver<Arc<str>>,
+    joined: Joined,
+) -> End {
     match enter(place, &newcomer).await {
         Ok((seat, guest, entry, transport)) => {
             let _ = joined.send(Some(Ok(())));
-            let proven = newcomer.proven;
             let now = Instant::now();
             let member = Member {
                 place,
@@ -83,7 +87,6 @@ pub(super) async fn serve(place: &Place, newcomer: Newcomer, texts: mpsc::Receiv
                 seat,
                 pipe: Pipe::default(),
                 failures: 0,
-                proven,
                 room: Taken::default(),
                 directs: Vec::new(),
                 silent_at: now + SILENCE,
@@ -92,6 +95,11 @@ pub(super) async fn serve(place: &Place, newcomer: Newcomer, texts: mpsc::Receiv
             member.run().await
         }
         Err(refusal) => {
+            texts.close();
+            if !texts.is_empty() {
+                let (name, lost) = (&newcomer.name, texts.len());
+                warn!(%name, lost, %refusal, "what was confirmed to a peer cannot be said: it may not come in again");
+            }
             let _ = joined.send(Some(Err(refusal)));
             End::Out
         }
@@ -127,7 +135,6 @@ struct Member<'a> {
     pipe: Pipe,
     /// Sends in a row that failed.
     failures: u32,
-    proven: bool,
     /// What it took of the room.
     room: Taken,
     /// What became of messages to it alone, and is not told yet: the place of each, and why it may not have arrived.
@@ -141,7 +148,10 @@ impl Member<'_> {
         let outbox = self.seat.outbox().clone();
         let end = loop {
             let due = self.silent_at.min(self.look_at).min(self.room.due().unwrap_or(self.silent_at));
-            let takes = self.pipe.len() < self.window();
+            let takes = self.newcomer.stays && self.pipe.len() < self.window();
+            if !self.newcomer.stays && self.texts.is_empty() {
+                break End::Said;
+            }
             tokio::select! {
                 () = self.place.stop.cancelled() => break End::Stopped,
                 text = self.texts.recv() => match text {
@@ -171,7 +181,7 @@ impl Member<'_> {
         while let Some(text) = self.texts.recv().await {
             self.say(text).await;
         }
-        if matches!(end, End::Stopped | End::Out) {
+        if self.newcomer.stays && matches!(end, End::Stopped | End::Out) {
             let grace = self.place.peers.shared.limits.grace;
             let _ = timeout(grace, self.finish(&outbox)).await;
         }
@@ -208,7 +218,6 @@ impl Member<'_> {
     /// How many messages may be on their way at once.
     fn window(&self) -> usize {
         match self.entry.address.protocol() {
-            _ if !self.proven => 1,
             // One request at a time, anyway.
             protocol if *protocol == Protocol::HTTP => 1,
             _ => WINDOW,
@@ -288,7 +297,7 @@ impl Member<'_> {
         }
         match sent {
             Ok(Sent::Delivered) => {
-                (self.failures, self.proven) = (0, true);
+                self.failures = 0;
                 None
             }
             Ok(_) => {
@@ -299,9 +308,6 @@ impl Member<'_> {
                 let reason = error.to_string();
                 debug!(peer = %self.newcomer.name, reason = %SafeText(&reason), "a peer was not reached");
                 self.failures += 1;
-                if !self.proven {
-                    return Some(End::Unproven);
-                }
                 (self.failures >= MOST_FAILURES).then_some(End::Failing)
             }
         }
