@@ -159,7 +159,7 @@ pub(super) const KEYS: &[Key] = &[
     limit!(duplicate_window, Seconds<0>, "seconds that a message's id is remembered, so that it is never said twice"),
     limit!(duplicate_ids, Count<1>, "ids remembered of one room or sender"),
     limit!(duplicate_senders, Count<1>, "peers whose ids are remembered, of each room that they write to"),
-    limit!(duplicate_total, Count<1>, "ids remembered of all peers that write to a room"),
+    limit!(duplicate_total, Count<1>, "ids remembered of all peers that write to a room, and of all messages to peers"),
     limit!(users, Count<1>, "users of the rooms, and entries of the registry"),
     limit!(history_count, Long, "messages of a room that a history in memory keeps"),
     limit!(history_bytes, Long, "bytes of a room that a history in memory keeps"),

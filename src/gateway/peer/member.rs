@@ -1,5 +1,6 @@
 //! One peer in one room: says there what it writes, and carries to it what is said there.
 
+use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tracing::{debug, warn};
 use super::copies::{ENCODING, pieces};
 use super::guests::Guest;
 use super::pipe::{Pipe, Settled};
-use super::route::{Peers, at};
+use super::route::{Peers, at, reason};
 use super::taken::Taken;
 use crate::address::{Entry, Protocol};
 use crate::hub::{Batch, Encoding, Hub, Offered, Outbox, Seat, Sink};
@@ -87,7 +88,7 @@ pub(super) async fn serve(
                 pipe: Pipe::default(),
                 failures: 0,
                 room: Taken::default(),
-                direct: Taken::default(),
+                directs: Vec::new(),
                 silent_at: now + SILENCE,
                 look_at: now + LOOK,
             };
@@ -134,9 +135,10 @@ struct Member<'a> {
     pipe: Pipe,
     /// Sends in a row that failed.
     failures: u32,
-    /// What it took of the room, and of what was said to it alone.
+    /// What it took of the room.
     room: Taken,
-    direct: Taken,
+    /// What became of messages to it alone, and is not told yet: the place of each, and why it may not have arrived.
+    directs: Vec<(u64, Option<&'static str>)>,
     silent_at: Instant,
     look_at: Instant,
 }
@@ -145,8 +147,7 @@ impl Member<'_> {
     async fn run(mut self) -> End {
         let outbox = self.seat.outbox().clone();
         let end = loop {
-            let tell_at = self.room.due().into_iter().chain(self.direct.due()).min();
-            let due = self.silent_at.min(self.look_at).min(tell_at.unwrap_or(self.silent_at));
+            let due = self.silent_at.min(self.look_at).min(self.room.due().unwrap_or(self.silent_at));
             let takes = self.newcomer.stays && self.pipe.len() < self.window();
             if !self.newcomer.stays && self.texts.is_empty() {
                 break End::Said;
@@ -184,6 +185,7 @@ impl Member<'_> {
             let grace = self.place.peers.shared.limits.grace;
             let _ = timeout(grace, self.finish(&outbox)).await;
         }
+        self.tell().await;
         self.seat.end(Closing::Exit, None).await;
         end
     }
@@ -282,25 +284,29 @@ impl Member<'_> {
     /// Takes in how a send ended; tells whether that was one failure too many.
     fn settle(&mut self, settled: Settled) -> Option<End> {
         let Settled { place, sent } = settled;
-        let of_room = !matches!(place, Some((RoomKey::Direct(_), _)));
-        let taken = if of_room { &mut self.room } else { &mut self.direct };
+        let doubt = match &sent {
+            Ok(Sent::Delivered) => None,
+            Ok(_) => Some(NOT_CONFIRMED),
+            Err(error) => Some(reason(error)),
+        };
+        match place {
+            Some((RoomKey::Direct(_), seq)) => self.directs.push((seq, doubt)),
+            _ if doubt.is_some() => self.room.doubtful(Instant::now()),
+            Some((_, seq)) => self.room.delivered(seq),
+            None => {}
+        }
         match sent {
             Ok(Sent::Delivered) => {
                 self.failures = 0;
-                if let Some((_, seq)) = place {
-                    taken.delivered(seq);
-                }
                 None
             }
             Ok(_) => {
                 self.failures = 0;
-                taken.doubtful(Instant::now());
                 None
             }
             Err(error) => {
                 let reason = error.to_string();
                 debug!(peer = %self.newcomer.name, reason = %SafeText(&reason), "a peer was not reached");
-                taken.doubtful(Instant::now());
                 self.failures += 1;
                 (self.failures >= MOST_FAILURES).then_some(End::Failing)
             }
@@ -309,10 +315,20 @@ impl Member<'_> {
 
     /// Tells the hub what the peer's program has.
     async fn tell(&mut self) {
-        let now = Instant::now();
-        let room = self.room.tell(now).map(|seq| (RoomKey::Room(self.place.room.clone()), seq));
-        let direct = self.direct.tell(now).map(|seq| (RoomKey::Direct(self.seat.user()), seq));
-        for (room, seq) in room.into_iter().chain(direct) {
+        let mut taken: Vec<_> = self
+            .room
+            .tell(Instant::now())
+            .map(|seq| (RoomKey::Room(self.place.room.clone()), seq))
+            .into_iter()
+            .collect();
+        // In their order: what is behind a doubt is told by itself, for the doubt is told before.
+        for (seq, doubt) in mem::take(&mut self.directs) {
+            match doubt {
+                Some(reason) => self.seat.doubt(seq, reason).await,
+                None => taken.push((RoomKey::Direct(self.seat.user()), seq)),
+            }
+        }
+        for (room, seq) in taken {
             if let Err(refusal) = self.seat.run(Command::Received { room, seq }).await {
                 debug!(peer = %self.newcomer.name, %refusal, "a receipt is not told");
             }
@@ -353,6 +369,8 @@ impl Sink for Queue {
     }
 }
 
+/// Why a message may not have arrived that the peer did not confirm in time.
+const NOT_CONFIRMED: &str = "timed out";
 /// A peer that says nothing for so long is no member any more.
 const SILENCE: Duration = Duration::from_secs(600);
 /// How often a member's entry is looked for.

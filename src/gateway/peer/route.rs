@@ -186,7 +186,7 @@ fn told_apart(user: UserId, id: &MessageId) -> MessageId {
 }
 
 /// Why a peer did not get a message, in a word or two.
-fn reason(error: &TransportError) -> &'static str {
+pub(super) fn reason(error: &TransportError) -> &'static str {
     match error {
         TransportError::TimedOut { .. } => "timed out",
         error => error.code(),
