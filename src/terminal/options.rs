@@ -143,11 +143,22 @@ fn normalise(flags: &[FlagInfo<'_>], arguments: &[String], aliases: &[Alias]) ->
             (FlagInfoKind::Option { .. }, Some(value)) => line.push(value),
             (FlagInfoKind::Option { .. }, None) => {
                 let value = rest.next_if(|value| !value.starts_with('-') || *value == "-");
-                line.push(value.cloned().ok_or_else(|| Exit::usage(format_args!("{typed} needs a value")))?);
+                line.push(value.cloned().ok_or_else(|| no_value(typed, rest.peek().map(|next| next.as_str())))?);
             }
         }
     }
     Ok(Line::Arguments(line))
+}
+
+/// That an option has no value, and how one is given that looks like an option and cannot be one.
+fn no_value(typed: &str, next: Option<&str>) -> Exit {
+    let negative = |next: &&str| next.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
+    match next.filter(negative) {
+        Some(next) => Exit::usage(format_args!(
+            "{typed} needs a value; one that begins with '-' is written behind '=': {typed}={next}"
+        )),
+        None => Exit::usage(format_args!("{typed} needs a value")),
+    }
 }
 
 fn find<'a>(flags: &'a [FlagInfo<'a>], typed: &str, aliases: &[Alias]) -> Option<&'a FlagInfo<'a>> {
@@ -297,6 +308,10 @@ mod tests {
         assert_eq!(usage("-x"), "unknown option -x");
         assert_eq!(usage("--port"), "--port needs a value");
         assert_eq!(usage("--port --verbose"), "--port needs a value");
+        assert_eq!(
+            usage("--port -1"),
+            "--port needs a value; one that begins with '-' is written behind '=': --port=-1"
+        );
         assert_eq!(usage("--verbose=yes"), "--verbose takes no value");
         assert!(usage("--port=x").contains("--port"), "{}", usage("--port=x"));
         assert_eq!(usage("surplus"), "\"surplus\" belongs to no option");
