@@ -99,7 +99,10 @@ impl Machine {
     pub(super) fn answered(&mut self, yes: bool, turn: &mut Turn<'_, Out>) {
         match (std::mem::replace(&mut self.stage, Stage::Prompt), yes) {
             (Stage::Nick { .. }, true) => turn.connected(Some(self.nickname.clone()), None),
-            (Stage::Nick { .. }, false) => turn.taken(format!("somebody is called {} already", self.nickname)),
+            (Stage::Nick { .. }, false) => {
+                self.stage = Stage::Away;
+                turn.taken(format!("somebody is called {} already", self.nickname));
+            }
             (Stage::Asking { whom, .. }, true) => self.paired(whom, turn),
             (Stage::Asking { whom, .. }, false) => self.absent(whom, turn),
             (other, _) => {
@@ -237,7 +240,7 @@ impl Protocol for Machine {
     }
 
     fn opened(&mut self, (): (), turn: &mut Turn<'_, Out>) {
-        (self.garbage, self.asked, self.quiet) = (0, None, None);
+        self.garbage = 0;
         self.stage = Stage::Nick { since: turn.now };
         turn.write(Out::Text(self.nickname.clone()));
     }
@@ -304,7 +307,7 @@ impl Protocol for Machine {
     }
 
     fn lost(&mut self, turn: &mut Turn<'_, Out>) {
-        self.stage = Stage::Away;
+        (self.stage, self.asked, self.quiet) = (Stage::Away, None, None);
         for id in self.followed.drain(..) {
             turn.outbox.settle(&id);
         }
