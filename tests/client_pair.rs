@@ -65,10 +65,10 @@ async fn two_clients_meet_and_each_text_is_told_step_by_step() {
         _ => None,
     });
     assert_eq!(own, Some(("ann", true, Some(id))));
-    for n in 0..100 {
+    for n in 0..40 {
         bob.say(&n.to_string()).await;
     }
-    assert_eq!(ann.others("bob", 100).await, (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(ann.others("bob", 40).await, (0..40).map(|n| n.to_string()).collect::<Vec<_>>());
     assert_eq!(ann.leave().await, Ended::Left { unsettled: 0 });
     let left = bob.until(|event| matches!(event, Event::Happened { .. })).await;
     assert_eq!(left, Event::Happened { room: None, user: "ann".into(), what: Happened::Left });
@@ -215,14 +215,14 @@ async fn cuts_are_told_and_what_is_typed_meanwhile_arrives_in_order() {
         gate.shut();
         lost(&mut ann).await;
         bob.hears(&["[server] User ann left"]).await;
-        for n in 0..3 {
-            ann.say(&format!("{round} {n}")).await;
-        }
+        ann.say(&format!("{round} 0")).await;
+        ann.say(&format!("{round} 1")).await;
+        let last = ann.say(&format!("{round} 2")).await;
         gate.open();
         assert_eq!(ann.connected().await, (Some("ann".into()), None));
         selected(&mut ann, "global").await;
         bob.hears(&[&format!("[ann] {round} 0"), &format!("[ann] {round} 1"), &format!("[ann] {round} 2")]).await;
-        ann.until(|event| matches!(event, Event::State { state: State::Accepted, .. })).await;
+        ann.until_state(&last, &State::Accepted).await;
     }
     gate.shut();
     lost(&mut ann).await;
@@ -245,6 +245,7 @@ async fn a_server_that_went_silent_is_left_and_one_that_nobody_serves_is_tried_a
     gate.swallow();
     let id = ann.say("into the void?").await;
     assert!(lost(&mut ann).await.contains("nothing was heard"));
+    gate.cut();
     // The word of it was lost, not the text, which nobody can tell: it is said again.
     bob.hears(&["[ann] into the void?", "[server] User ann left", "[ann] into the void?"]).await;
     ann.until_state(&id, &State::Accepted).await;
@@ -274,7 +275,6 @@ async fn a_server_that_stops_and_comes_back_finds_both_again() {
         listener.connected().await;
         selected(listener, whom).await;
     }
-    assert_eq!(&*bob.message().await.text, "before");
     assert_eq!(&*bob.message().await.text, "meanwhile, ann");
     assert_eq!(&*ann.message().await.text, "meanwhile, bob");
     ann.until_state(&mine, &DELIVERED).await;

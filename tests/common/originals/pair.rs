@@ -60,7 +60,7 @@ impl Original {
                 let (state, mut era) = (serving.clone(), serving.era.subscribe());
                 tokio::spawn(async move {
                     tokio::select! {
-                        done = Connection::serve(stream, &state) => drop(done),
+                        _ = Connection::serve(stream, &state) => {}
                         _ = era.changed() => {}
                     }
                 });
