@@ -104,6 +104,8 @@ impl Protocol for Lines {
                     turn.advance(&id, State::Accepted);
                 }
             }
+            "taken" => turn.taken(heard),
+            "again" => turn.again(),
             _ => drop(turn.tell(Event::Notice(heard))),
         }
     }
@@ -247,6 +249,25 @@ async fn a_refusal_ends_the_client() {
         assert_eq!(bench.events.next().await, None);
         assert_eq!(bench.client.say(None, "x").await, Err(Refused::Ended));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_served_its_purpose_is_followed_by_another_at_once_and_a_taken_name_is_waited_for() {
+    let mut bench = plain();
+    let end = bench.end().await;
+    bench.until(|event| matches!(event, Event::Connected { .. })).await;
+    end.say("again").await;
+    let left = Instant::now();
+    drop(end);
+    let end = bench.end().await;
+    assert_eq!(left.elapsed(), Duration::ZERO);
+    let told = bench.until(|event| !matches!(event, Event::State { .. })).await;
+    assert!(matches!(told, Event::Connected { .. }), "{told:?}");
+    end.say("taken").await;
+    let told = bench.until(|event| !matches!(event, Event::State { .. })).await;
+    assert!(matches!(told, Event::Lost { reason, .. } if reason == "taken"));
+    drop(end);
+    bench.end().await;
 }
 
 #[tokio::test(start_paused = true)]
