@@ -122,10 +122,10 @@ impl Machine {
         let object = encode_said(&Said::Command(format!("{MARK}{}", one_line(&clean(typed)))));
         if typed.is_empty() || object.len() > MAX_SENT {
             turn.refuse("a command has a word, and not a thousand bytes", Some("argument"));
-        } else if !turn.online() {
-            offline(turn);
         } else if LEAVING.contains(&typed) {
             turn.leave();
+        } else if !turn.online() {
+            offline(turn);
         } else if self.asked.len() >= MOST_ASKED {
             turn.refuse("too many questions wait for their answers", Some("busy"));
         } else {

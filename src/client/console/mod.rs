@@ -6,6 +6,8 @@
 
 mod line;
 mod machine;
+#[cfg(test)]
+mod tests;
 
 use thiserror::Error;
 
