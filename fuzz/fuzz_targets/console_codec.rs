@@ -5,7 +5,8 @@
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use talk::codec::console::{
-    MAX_HEARD, MAX_SENT, Objects, Said, encode_hello, encode_message, encode_said, first_object, hear, hello, message, said,
+    MAX_HEARD, MAX_SENT, Objects, Said, encode_hello, encode_message, encode_said, first_object, hear, hello, message,
+    said,
 };
 use tokio_util::codec::Decoder;
 
