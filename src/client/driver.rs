@@ -135,6 +135,10 @@ pub(super) struct Step<Out> {
 #[derive(Debug)]
 pub(super) enum Over {
     Lost(String),
+    /// Somebody has the name, as in [`NoLine::Taken`].
+    Taken(String),
+    /// As it was meant to: another follows at once.
+    Again,
     Ended(Ended),
 }
 
@@ -196,6 +200,17 @@ impl<Out> Turn<'_, Out> {
     /// This connection is no good: make another.
     pub(super) fn give_up(&mut self, reason: impl Into<String>) {
         self.step.over.get_or_insert(Over::Lost(reason.into()));
+    }
+
+    /// This connection is no good: somebody has the name, as in [`NoLine::Taken`].
+    pub(super) fn taken(&mut self, reason: impl Into<String>) {
+        self.step.over.get_or_insert(Over::Taken(reason.into()));
+    }
+
+    /// This connection has served its purpose: make another, of which nobody need be told. Only where the program asked
+    /// for what takes one.
+    pub(super) fn again(&mut self) {
+        self.step.over.get_or_insert(Over::Again);
     }
 
     /// The client ends.
@@ -297,14 +312,19 @@ impl<P: Protocol> Driver<P> {
         loop {
             let connecting = self.protocol.connect();
             let Some(made) = self.meanwhile(connecting).await else { return self.left() };
-            let reason = match made {
+            let why = match made {
                 Ok((line, welcome)) => match self.talk(line, welcome).await {
-                    Over::Lost(reason) => reason,
+                    Over::Lost(reason) => NoLine::Passing(reason),
+                    Over::Taken(reason) => NoLine::Taken(reason),
+                    Over::Again => continue,
                     Over::Ended(ended) => return ended,
                 },
-                Err(NoLine::Passing(reason)) => reason,
-                Err(NoLine::Refused(reason)) => return Ended::Refused(reason),
-                Err(NoLine::Taken(reason)) => {
+                Err(why) => why,
+            };
+            let reason = match why {
+                NoLine::Passing(reason) => reason,
+                NoLine::Refused(reason) => return Ended::Refused(reason),
+                NoLine::Taken(reason) => {
                     let since = *self.taken_since.get_or_insert_with(Instant::now);
                     if !self.connected_before || since.elapsed() > RESERVED {
                         return Ended::Refused(reason);
@@ -352,7 +372,7 @@ impl<P: Protocol> Driver<P> {
         (self.step.online, self.step.connected, self.step.over) = (false, false, None);
         self.step.outs.clear();
         self.turn(|protocol, turn| protocol.lost(turn));
-        if matches!(over, Over::Ended(_)) {
+        if !matches!(over, Over::Lost(_)) {
             let farewell = async {
                 let _ = line.close().await;
                 while let Some(Ok(_)) = line.next().await {}

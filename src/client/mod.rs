@@ -41,6 +41,7 @@
 mod driver;
 mod event;
 mod outbox;
+pub mod pair;
 pub mod room;
 mod websocket;
 
