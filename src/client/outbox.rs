@@ -116,6 +116,11 @@ impl Outbox {
         self.texts.iter().filter(|text| rank(&text.state) < rank(&State::Accepted)).count()
     }
 
+    /// Texts that are to be written, for the first time or again.
+    pub(super) fn unsent(&self) -> usize {
+        self.texts.iter().filter(|text| text.state == State::Queued).count()
+    }
+
     /// Whether what is unsettled is there after a restart of the program.
     pub(super) fn is_kept(&self) -> bool {
         self.journal.is_some()
