@@ -40,6 +40,7 @@
 
 mod driver;
 mod event;
+pub mod minechat;
 mod outbox;
 pub mod room;
 mod websocket;
@@ -53,7 +54,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-pub use self::event::{Ended, Event, Happened, Heard, Place, State};
+pub use self::event::{Account, Ended, Event, Happened, Heard, Place, State};
 pub use self::outbox::{Journal, JournalError};
 
 use crate::message::{MessageId, Timestamp};
