@@ -80,6 +80,11 @@ macro_rules! words {
 }
 
 words! {
+    // What is asked for at first.
+    AskUsername: "Enter your username", "Введите ваше имя";
+    AskPeer: "Enter destination username", "Введите имя собеседника";
+    AskName: "Username:", "Имя:";
+    AskSecret: "secret of {0}: ", "секрет для {0}: ";
     // How the connection is.
     Connecting: "connecting; :help shows the commands", "соединяюсь; команды покажет :help";
     Connected: "connected", "соединение есть";
@@ -88,6 +93,9 @@ words! {
     AgainWhole: "connected again; nothing was missed", "соединение снова есть; ничего не пропущено";
     AgainMissed: "connected again; something may have been missed", "соединение снова есть; что-то могло быть пропущено";
     Lost: "no connection ({0}); trying again in {1} s", "нет соединения ({0}); следующая попытка через {1} с";
+    Unable: "Unable to connect ({0}); trying again in {1} s", "Не удаётся соединиться ({0}); следующая попытка через {1} с";
+    ClosedByServer: "Connection closed by the server ({0}); trying again in {1} s", "Сервер закрыл соединение ({0}); следующая попытка через {1} с";
+    Account: "signed in as {0}", "вход выполнен: {0}";
     NotLetIn: "not let in: {0}", "не пускают: {0}";
     EndedLost: "the connection is lost: {0}", "соединение потеряно: {0}";
     Unsettled: "nobody knows what became of {0} of your messages", "неизвестно, что стало с вашими сообщениями: {0}";

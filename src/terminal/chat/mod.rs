@@ -41,6 +41,10 @@ pub(super) struct Manner {
     pub(super) keeps: bool,
     /// Own lines stand behind one's own name, `ann > hi`.
     pub(super) named: bool,
+    /// The words of the programs that people of the protocol know.
+    pub(super) familiar: bool,
+    /// The protocol confirms nothing: what was sent is done.
+    pub(super) unconfirmed: bool,
     /// Whoever is not let in at first is asked again.
     pub(super) again: bool,
 }
@@ -155,16 +159,17 @@ impl Front {
         Ok(Self { manner, person, input, screen, gate, known })
     }
 
-    /// Asks for a line before there is anybody to talk to; `None` when there is none.
+    /// Asks for a line before there is anybody to talk to; a pipe is shown what is asked for, a program is not.
     ///
     /// # Errors
     /// [`NoClient`]: nobody answers.
-    pub(super) async fn ask(&mut self, prompt: &str) -> Result<String, NoClient> {
+    pub(super) async fn ask(&mut self, what: Word) -> Result<String, NoClient> {
+        let prompt = format!("{} ", self.manner.language.text(what));
         if !self.person && !self.manner.json {
             self.show(Shown::Out(prompt.trim_end().to_owned())).await.map_err(|Closed| NoClient::Left)?;
         }
         loop {
-            self.input.ask(prompt.to_owned());
+            self.input.ask(prompt.clone());
             match self.input.next().await {
                 Typed::Line(line) if line.trim().is_empty() => {}
                 Typed::Line(line) => return Ok(line.trim().to_owned()),
@@ -185,9 +190,15 @@ impl Front {
         self.show(self.screen.style().error(text)).await
     }
 
-    /// What this front is to do.
-    pub(super) fn manner(&self) -> &Manner {
-        &self.manner
+    /// Tells what was wrong with an answer, so that a person can give another.
+    ///
+    /// # Errors
+    /// [`NoClient`] where there is no person.
+    pub(super) async fn again(&self, text: &str) -> Result<(), NoClient> {
+        if !self.person {
+            return Err(NoClient::Wrong(text.to_owned()));
+        }
+        self.error(text).await.map_err(|Closed| NoClient::Left)
     }
 
     async fn show(&self, shown: Shown) -> Result<(), Closed> {
