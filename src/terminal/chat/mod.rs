@@ -45,7 +45,7 @@ pub(super) struct Manner {
     pub(super) familiar: bool,
     /// The protocol confirms nothing: what was sent is done.
     pub(super) unconfirmed: bool,
-    /// Whoever is not let in at first is asked again.
+    /// Whoever is not let in is asked again.
     pub(super) again: bool,
 }
 
@@ -98,7 +98,7 @@ async fn to_the_end(
         };
         let outcome = Talk::new(client, events, &mut front).run(&mut signals).await;
         match outcome {
-            Outcome::Refused { at_once: true } if front.manner.again && front.person => {}
+            Outcome::Refused if front.manner.again && front.person => {}
             outcome => break outcome,
         }
     };
@@ -115,7 +115,7 @@ async fn to_the_end(
         // A person has seen what failed; a script must be able to ask.
         Outcome::Left { well } if well || person => ExitCode::SUCCESS,
         Outcome::Left { .. } => ExitCode::FAILURE,
-        Outcome::Refused { .. } => ExitCode::from(REFUSED),
+        Outcome::Refused => ExitCode::from(REFUSED),
         Outcome::Lost => ExitCode::from(LOST),
     }
 }
@@ -128,6 +128,8 @@ pub(super) struct Front {
     screen: Screen,
     gate: Arc<Gate>,
     known: Arc<Mutex<Known>>,
+    /// What the user is called, where that is known before there is a connection.
+    pub(super) name: Option<String>,
 }
 
 /// What is completed.
@@ -156,7 +158,7 @@ impl Front {
         } else {
             (Input::new(|_| plain::read())?, Screen::new(style, plain::print)?)
         };
-        Ok(Self { manner, person, input, screen, gate, known })
+        Ok(Self { manner, person, input, screen, gate, known, name: None })
     }
 
     /// Asks for a line before there is anybody to talk to; a pipe is shown what is asked for, a program is not.
