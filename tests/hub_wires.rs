@@ -1,6 +1,7 @@
 //! What the hub does for wires other than rooms: names that are taken, listeners without a name, keys, routes out of it.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use talk::hub::{
     Batch, Encoding, Heard, Hub, Lifetime, Offered, Outbox, Parcel, Route, Routed, Seat, Sink, Told, Watch,
 };
 use talk::limits::Limits;
-use talk::message::{Command, Delivery, Event, MessageId, Refusal, RoomKey};
+use talk::message::{Command, Delivery, Event, MessageId, Refusal, RoomKey, UserId};
 use talk::name::{Nickname, RoomName};
 use talk::secret::Secret;
 
@@ -256,16 +257,53 @@ async fn a_new_account_is_announced_in_its_place() {
     assert_eq!(text(&written), "+new\n!new\nnew: hello\nann: welcome\n");
 }
 
+#[tokio::test(start_paused = true)]
+async fn accounts_that_only_will_be_made_wait_for_company_and_leave_in_one_write() {
+    let hub = Hub::new();
+    let (written, writes) = (Written::default(), Arc::new(AtomicUsize::new(0)));
+    let wire = Wire { written: written.clone(), confirming: false, echo: true };
+    let sink = Counting { wire, writes: writes.clone() };
+    let _listener = hub.listen(&global(), Arc::new(Outbox::new(sink, hub.limits()))).unwrap();
+    let begin = tokio::time::Instant::now();
+    for name in ["new", "newer", "newest"] {
+        hub.announce(&global(), nick(name), None).unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(text(&written), "");
+    while writes.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(begin.elapsed() <= Duration::from_millis(300));
+    }
+    assert_eq!((text(&written).as_str(), writes.load(Ordering::SeqCst)), ("!new\n!newer\n!newest\n", 1));
+}
+
+/// Counts how often something is written.
+struct Counting {
+    wire: Wire,
+    writes: Arc<AtomicUsize>,
+}
+
+impl Sink for Counting {
+    fn encoding(&self) -> Encoding {
+        self.wire.encoding()
+    }
+
+    fn offer(&self, batch: &Batch) -> Offered {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        self.wire.offer(batch)
+    }
+}
+
 #[tokio::test]
 async fn who_parts_is_gone_behind_their_last_words() {
     let hub = Hub::new();
     let (bob, written) = seated(&hub, "bob", true, true).await;
     let (mut ann, _heard) = hub.sit("ann").await.unwrap();
-    ann.part(&nick("bob")).await.unwrap();
+    ann.part(bob.user()).unwrap();
     assert_eq!(text(&written), "~ann\n");
     ann.run(direct("bob", "bye", None)).await.unwrap();
-    ann.part(&nick("bob")).await.unwrap();
-    ann.part(&nick("nobody")).await.unwrap();
+    ann.part(bob.user()).unwrap();
+    ann.part(UserId::random()).unwrap();
     let (mut carl, _heard) = hub.sit("carl").await.unwrap();
     carl.run(direct("bob", "still here", None)).await.unwrap();
     while !text(&written).ends_with("carl: still here\n") {
@@ -346,16 +384,57 @@ async fn whoever_sits_at_a_prompt_is_not_cut_for_what_others_say() {
     drop(bob);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn any_number_that_part_cut_nobody_at_a_prompt() {
     let hub = Hub::new();
-    let (_bob, _, outbox) = held(&hub, "bob").await;
+    let (bob, _, outbox) = held(&hub, "bob").await;
     let (ann, _heard) = hub.sit("ann").await.unwrap();
     for _ in 0..3 * hub.limits().member_messages {
-        ann.part(&nick("bob")).await.unwrap();
+        ann.part(bob.user()).unwrap();
+        // Not so fast that most of them are not told at all.
+        tokio::time::advance(Duration::from_millis(250)).await;
     }
     assert_eq!(outbox.end(), None);
+    assert!(outbox.queued().1 > hub.limits().member_messages / 2);
     assert!(outbox.queued().1 <= hub.limits().member_messages / 2 + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_number_that_part_are_heard_of_a_few_times_a_second() {
+    let hub = Hub::new();
+    let (bob, written) = seated(&hub, "bob", true, true).await;
+    let (ann, _heard) = hub.sit("ann").await.unwrap();
+    let flood = || {
+        for _ in 0..1000 {
+            ann.part(bob.user()).unwrap();
+        }
+        text(&written).lines().filter(|line| *line == "~ann").count()
+    };
+    assert_eq!(flood(), 8);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(flood(), 12);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(flood(), 20);
+}
+
+#[tokio::test]
+async fn what_is_said_to_a_user_is_theirs_whoever_has_the_name() {
+    let hub = Hub::new();
+    let (mut bob, written) = seated(&hub, "bob", true, true).await;
+    bob.run(Command::Rename(nick("robert"))).await.unwrap();
+    let (_other, others) = seated(&hub, "bob", true, true).await;
+    let (ann, mut heard) = hub.sit("ann").await.unwrap();
+    let id = || Some(MessageId::new("1").unwrap());
+    ann.direct_to(bob.user(), "bob", "psst".into(), id()).await.unwrap();
+    loop {
+        if let Event::DirectReceipt { to, state, .. } = heard.next().await.unwrap() {
+            assert_eq!((&*to, state), ("bob", Delivery::Sent));
+            break;
+        }
+    }
+    assert_eq!((text(&written), text(&others)), ("ann: psst\n".into(), String::new()));
+    assert_eq!(hub.here(&nick("robert")).await, Ok(Some(bob.user())));
+    assert_eq!(hub.here(&nick("nobody")).await, Ok(None));
 }
 
 /// A session that is told nothing yet.

@@ -13,6 +13,8 @@ use std::time::Duration;
 use common::minechat::{Client, HELLO, LONG, NICKNAME, SENT, WELCOME, Wire};
 use socket2::SockRef;
 use talk::codec::minechat::{HeardLine, hear_line};
+use talk::name::Nickname;
+use talk::secret::Password;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::time::timeout;
@@ -271,6 +273,30 @@ async fn one_address_does_not_fill_the_server_with_accounts() {
     }
     assert_eq!(kept + refused, 40);
     assert!((1..20).contains(&kept), "{kept} of 40 accounts");
+}
+
+#[tokio::test]
+async fn a_right_secret_that_finds_no_place_is_no_wrong_one() {
+    let wire = Wire::limited(|limits| limits.sessions_per_user = 1).await;
+    let (name, secret) = (Nickname::new("carol").unwrap(), Password::new("long enough").unwrap());
+    wire.hub.sign_in(&name, &secret).await.unwrap();
+    let mut first = wire.writer().await;
+    first.write("carol:long enough\n").await;
+    first.expect(HELLO).await;
+    first.account().await;
+    for _ in 0..15 {
+        let mut more = wire.writer().await;
+        more.write("carol:long enough\n").await;
+        more.expect(HELLO).await;
+        // The end, and not that it is wrong.
+        more.expect("").await;
+    }
+    first.0.get_mut().shutdown().await.unwrap();
+    assert!(first.ends().await);
+    let mut again = wire.writer().await;
+    again.write("carol:long enough\n").await;
+    again.expect(HELLO).await;
+    assert_eq!(again.account().await.0, "carol");
 }
 
 #[tokio::test]

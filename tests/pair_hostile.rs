@@ -8,7 +8,7 @@ mod common;
 use std::time::Duration;
 
 use common::bad_frames::bad_frames;
-use common::pair_chat::{Client, PING, Server};
+use common::pair_chat::{Client, PING, PONG, Server};
 use common::raw::connect;
 use common::raw_websocket::{CLOSE, TEXT, frame, header, open, read_frame, text, upgrade};
 use talk::limits::Limits;
@@ -128,6 +128,18 @@ async fn over_the_rate_whoever_is_paired_is_told_and_everybody_is_closed() {
     assert!(matches!(mallory.closed().await, Some(1008) | None));
     two.bobby.hears(&["[server] User pinger left"]).await;
     two.speak().await;
+}
+
+#[tokio::test]
+async fn whoever_is_told_much_and_answers_each_ping_is_not_cut_for_it() {
+    let server = Server::start().await;
+    let mut two = Two::meet(&server).await;
+    two.speak().await;
+    // As many as a thousand authors could ask for.
+    let answer = frame(FIN | PONG, &two.bobby.pings[0].clone());
+    two.bobby.stream.write_all(&answer.repeat(5000)).await.unwrap();
+    two.bobby.send("still here").await;
+    two.alice.hears(&["[bobby] still here"]).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -116,6 +116,11 @@ impl Outbox {
         self.texts.iter().filter(|text| rank(&text.state) < rank(&State::Accepted)).count()
     }
 
+    /// Texts that are to be written, for the first time or again.
+    pub(super) fn unsent(&self) -> usize {
+        self.texts.iter().filter(|text| text.state == State::Queued).count()
+    }
+
     /// Whether what is unsettled is there after a restart of the program.
     pub(super) fn is_kept(&self) -> bool {
         self.journal.is_some()
@@ -144,6 +149,8 @@ pub struct Journal {
     kept: Vec<Text>,
     /// Texts that were added and settled since the file was written anew.
     settled: usize,
+    /// The last line may have been written in part.
+    torn: bool,
 }
 
 /// Why a journal cannot be used.
@@ -179,18 +186,10 @@ impl Journal {
     /// [`JournalError`].
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let failed = |source| JournalError::Io { path: path.to_owned(), source };
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt;
-            options.mode(0o600);
-        }
-        let mut file = options.open(path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(JournalError::InUse(path.to_owned())),
-            Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+        let mut file = options().open(path).map_err(failed)?;
+        lock(&file, path)?;
+        if !is_named(&file, path).map_err(failed)? {
+            return Err(JournalError::InUse(path.to_owned()));
         }
         let mut bytes = Vec::new();
         (&file).take(MOST_BYTES).read_to_end(&mut bytes).map_err(failed)?;
@@ -205,19 +204,39 @@ impl Journal {
                 None => {}
             }
         }
-        // What is left of a line that was cut short must not join the next one.
-        file.set_len(0).map_err(failed)?;
-        for text in &kept {
-            file.write_all(&written(text)).map_err(failed)?;
+        let whole: Vec<u8> = kept.iter().flat_map(written).collect();
+        if whole != bytes {
+            // What is kept is whole in one file or the other, whenever this ends.
+            let mut anew = path.as_os_str().to_owned();
+            anew.push(".new");
+            let anew = PathBuf::from(anew);
+            match fs::remove_file(&anew) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            }
+            let mut next = options().create_new(true).open(&anew).map_err(failed)?;
+            lock(&next, path)?;
+            next.write_all(&whole).and_then(|()| next.sync_all()).map_err(failed)?;
+            fs::rename(&anew, path).map_err(failed)?;
+            file = next;
         }
-        file.sync_all().map_err(failed)?;
-        Ok(Self { file, path: path.to_owned(), kept, settled: 0 })
+        Ok(Self { file, path: path.to_owned(), kept, settled: 0, torn: false })
     }
 
     fn add(&mut self, text: &Text) -> Result<(), JournalError> {
-        let kept = self.file.write_all(&written(text)).and_then(|()| self.file.sync_data());
+        let kept = self.write(&written(text)).and_then(|()| self.file.sync_data());
         kept.map_err(|source| JournalError::Io { path: self.path.clone(), source })?;
         self.kept.push(text.clone());
+        Ok(())
+    }
+
+    /// Writes a line, which does not join one of which only a part was written.
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if std::mem::replace(&mut self.torn, true) {
+            self.file.write_all(b"\n")?;
+        }
+        self.file.write_all(line)?;
+        self.torn = false;
         Ok(())
     }
 
@@ -229,7 +248,7 @@ impl Journal {
     /// Notes that a text may arrive from now on. A crash of this program does not take that back; one of the machine may.
     fn tried(&mut self, id: &TextId) {
         let line = format!("{}\n", json!({ "tried": id.as_str() }));
-        let _ = self.file.write_all(line.as_bytes());
+        let _ = self.write(line.as_bytes());
     }
 
     /// Forgets a text. When that does not reach the disk it is said again after a restart, under the same id.
@@ -241,11 +260,47 @@ impl Journal {
         }
         self.settled += 1;
         let line = format!("{}\n", json!({ "settled": id.as_str() }));
-        let _ = self.file.write_all(line.as_bytes());
+        let _ = self.write(line.as_bytes());
         if self.kept.is_empty() && self.settled > REWRITE {
             self.settled = 0;
             let _ = self.file.set_len(0);
         }
+    }
+}
+
+/// A journal is readable by its owner alone.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options
+}
+
+/// Has the file for this client alone, as long as it is open.
+fn lock(file: &File, journal: &Path) -> Result<(), JournalError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(fs::TryLockError::WouldBlock) => Err(JournalError::InUse(journal.to_owned())),
+        Err(fs::TryLockError::Error(source)) => Err(JournalError::Io { path: journal.to_owned(), source }),
+    }
+}
+
+/// Whether the file is still the one that is called so: another client may have written it anew.
+fn is_named(file: &File, path: &Path) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let (opened, named) = (file.metadata()?, fs::metadata(path)?);
+        Ok((opened.dev(), opened.ino()) == (named.dev(), named.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (file, path);
+        Ok(true)
     }
 }
 
@@ -338,10 +393,35 @@ mod tests {
             let texts: Vec<_> = outbox.iter().map(|text| (text.id.as_str(), text.to.as_deref(), &*text.text)).collect();
             assert_eq!(texts, [("1", Some("den"), "text 1\nand \"more\""), ("3", Some("den"), "text 3\nand \"more\"")]);
         }
+        // A crash before what is kept was whole anew: nothing of it counts.
+        fs::write(dir.path().join("journal.new"), b"{\"id\":\"1\",\"settled").unwrap();
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"{\"settled\":\"1\"}\n{\"id").unwrap();
+        drop(file);
+        let outbox = Outbox::new(10, Some(Journal::open(&path).unwrap()));
+        assert_eq!(outbox.iter().map(|text| text.id.as_str()).collect::<Vec<_>>(), ["3"]);
+        assert!(matches!(Journal::open(&path), Err(JournalError::InUse(_))));
+        drop(outbox);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn a_line_that_could_not_be_written_does_not_spoil_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let mut journal = Journal::open(&path).unwrap();
+        // The disk was full for a while.
+        journal.file.write_all(b"{\"id\":\"1\",\"to\":nu").unwrap();
+        journal.torn = true;
+        let mut outbox = Outbox::new(10, Some(journal));
+        outbox.push(id("2"), None, "hello".into()).unwrap();
+        outbox.push(id("3"), None, "again".into()).unwrap();
+        drop(outbox);
+        let outbox = Outbox::new(10, Some(Journal::open(&path).unwrap()));
+        assert_eq!(outbox.iter().map(|text| text.id.as_str()).collect::<Vec<_>>(), ["2", "3"]);
     }
 }

@@ -23,7 +23,7 @@ use crate::codec::pair::{self, Asked, Lines, Recipient, Stage};
 use crate::codec::rooms::confirmed;
 use crate::hub::{Batch, Cut, Encoding, Hub, Lifetime, Outbox, Seat};
 use crate::limits::Limits;
-use crate::message::{Closing, Command, Refusal, RoomKey};
+use crate::message::{Closing, Command, Refusal, RoomKey, UserId};
 use crate::name::{Nickname, RoomName};
 use crate::net::http::Upgrade;
 
@@ -132,6 +132,15 @@ struct Client<'a, C> {
     stop: CancellationToken,
 }
 
+/// Where a client's texts go.
+struct Partner {
+    /// As the client called it.
+    recipient: Recipient,
+    /// The user who had that name when it was last looked; `None` for a room, and since the client heard that they are
+    /// gone. What it says then, knowing that, is for whoever has the name.
+    user: Option<UserId>,
+}
+
 /// Why nothing more is heard of a client.
 enum End {
     /// Nobody is there, or goodbye was said.
@@ -202,29 +211,29 @@ impl<C: Future<Output = ()>> Client<'_, C> {
 
     /// Until there is nothing more to hear. Whoever was spoken to alone hears of it.
     async fn speak(&mut self, seat: &mut Seat) -> End {
-        let recipient = match self.pair(seat).await {
-            Ok(recipient) => recipient,
+        let mut partner = match self.pair(seat).await {
+            Ok(partner) => partner,
             Err(end) => return end,
         };
-        let Err(end) = self.chat(seat, &recipient).await;
-        if let Recipient::User(name) = &recipient {
+        let Err(end) = self.chat(seat, &mut partner).await;
+        if let Some(user) = partner.user {
             // What cannot be told is not worth a word to whoever is gone.
-            let _ = seat.part(name).await;
+            let _ = seat.part(user);
         }
         end
     }
 
     /// Until the client has said whom it speaks to, and they are there.
-    async fn pair(&mut self, seat: &mut Seat) -> Result<Recipient, End> {
+    async fn pair(&mut self, seat: &mut Seat) -> Result<Partner, End> {
         loop {
             let text = timeout(self.limits.sign_in_timeout, self.text()).await;
             let text = text.map_err(|_| End::Cut(Cut::Silent, 1001, SILENT))??;
             match pair::decode(&text, Stage::Peer, self.limits.message) {
                 Asked::Quit => return Err(End::Closing(Closing::Exit)),
                 Asked::Peer(name) => {
-                    if let Some(recipient) = self.find(seat, &name).await {
+                    if let Some(partner) = self.find(seat, &name).await {
                         self.outbox.release(&answer(true));
-                        return Ok(recipient);
+                        return Ok(partner);
                     }
                 }
                 _ => {}
@@ -234,18 +243,20 @@ impl<C: Future<Output = ()>> Client<'_, C> {
     }
 
     /// A user who is here, or a room, which the session enters.
-    async fn find(&mut self, seat: &mut Seat, name: &str) -> Option<Recipient> {
-        if let Ok(user) = Nickname::known(name)
-            && self.hub.is_here(&user).await == Ok(true)
-        {
-            return Some(Recipient::User(user));
+    async fn find(&mut self, seat: &mut Seat, name: &str) -> Option<Partner> {
+        if let Ok(nickname) = Nickname::known(name) {
+            // Where nobody knows whether there is such a user, a room must not hear what may be meant for them.
+            let user = self.hub.here(&nickname).await.ok()?;
+            if user.is_some() {
+                return Some(Partner { recipient: Recipient::User(nickname), user });
+            }
         }
         let room = RoomName::new(name).ok()?;
         seat.run(Command::Enter(room.clone())).await.ok()?;
-        Some(Recipient::Room(room))
+        Some(Partner { recipient: Recipient::Room(room), user: None })
     }
 
-    async fn chat(&mut self, seat: &mut Seat, recipient: &Recipient) -> Result<Infallible, End> {
+    async fn chat(&mut self, seat: &mut Seat, partner: &mut Partner) -> Result<Infallible, End> {
         let mut texts = 0;
         self.pulse.beat();
         let mut timer = pin!(sleep_until(self.pulse.until()));
@@ -271,12 +282,12 @@ impl<C: Future<Output = ()>> Client<'_, C> {
                     texts += 1;
                     let refused = match pair::decode(&text, Stage::Chat, self.limits.message) {
                         Asked::Quit => return Err(End::Closing(Closing::Exit)),
-                        Asked::Say(body) => self.say(seat, recipient, texts, body).await,
+                        Asked::Say(body) => self.say(seat, partner, texts, body).await,
                         Asked::TooLong => Err(Refusal::Argument { command: "message", argument: "body" }),
                         _ => Ok(()),
                     };
                     if let Err(why) = refused {
-                        seat.refuse(why, Some(recipient.id(texts)));
+                        seat.refuse(why, Some(partner.recipient.id(texts)));
                     }
                 }
                 Frame::Pong(payload) => {
@@ -292,14 +303,21 @@ impl<C: Future<Output = ()>> Client<'_, C> {
         }
     }
 
-    /// Says a client's `n`th text. Here nothing waits for a user who is away: it is told that it does not arrive.
-    async fn say(&mut self, seat: &mut Seat, recipient: &Recipient, n: u64, body: Arc<str>) -> Result<(), Refusal> {
-        if let Recipient::User(name) = recipient
-            && !self.hub.is_here(name).await?
-        {
-            return Err(Refusal::NoUser(name.to_string()));
+    /// Says a client's `n`th text. Here nothing waits for a user who is away: it is told that it does not arrive. So it is
+    /// of the first text after another took the name, which may not be meant for them.
+    async fn say(&mut self, seat: &mut Seat, partner: &mut Partner, n: u64, body: Arc<str>) -> Result<(), Refusal> {
+        if let Recipient::User(name) = &partner.recipient {
+            let here = self.hub.here(name).await?;
+            partner.user = here.filter(|here| partner.user.is_none_or(|user| user == *here));
+            if partner.user.is_none() {
+                return Err(Refusal::NoUser(name.to_string()));
+            }
         }
-        seat.run(recipient.command(n, body)).await
+        match (partner.recipient.command(n, body), partner.user) {
+            // By now the name may be another's again. In a box: it is seldom under way, and large.
+            (Command::Direct { to, body, id }, Some(user)) => Box::pin(seat.direct_to(user, &to, body, id)).await,
+            (command, _) => seat.run(command).await,
+        }
     }
 
     /// The next text.
@@ -313,21 +331,25 @@ impl<C: Future<Output = ()>> Client<'_, C> {
 
     /// The next frame that this wire allows.
     async fn next(&mut self) -> Result<Frame, End> {
-        let frame = tokio::select! {
-            biased;
-            frame = websocket::next(&mut self.frames, self.carry.as_mut()) => frame,
-            () = self.stop.cancelled() => return Err(End::Closing(Closing::Stopping)),
-        };
-        let frame = frame.map_err(|end| match end {
-            Some((code, reason)) => End::Cut(Cut::Protocol, code, reason),
-            None => End::Over,
-        })?;
-        self.pulse.beat();
-        let allowed = if frame.is_text() { self.pulse.allows_command() } else { self.pulse.allows_control() };
-        match frame {
-            _ if !allowed => Err(End::Closing(Closing::TooFast)),
-            Frame::Binary(_) => Err(End::Cut(Cut::Protocol, 1003, "this is for texts")),
-            frame => Ok(frame),
+        loop {
+            let frame = tokio::select! {
+                biased;
+                frame = websocket::next(&mut self.frames, self.carry.as_mut()) => frame,
+                () = self.stop.cancelled() => return Err(End::Closing(Closing::Stopping)),
+            };
+            let frame = frame.map_err(|end| match end {
+                Some((code, reason)) => End::Cut(Cut::Protocol, code, reason),
+                None => End::Over,
+            })?;
+            self.pulse.beat();
+            let allowed = if frame.is_text() { self.pulse.allows_command() } else { self.pulse.allows_control() };
+            match frame {
+                // Who is told much answers much, whoever tells it: the next answer says as much.
+                Frame::Pong(_) if !allowed => {}
+                _ if !allowed => return Err(End::Closing(Closing::TooFast)),
+                Frame::Binary(_) => return Err(End::Cut(Cut::Protocol, 1003, "this is for texts")),
+                frame => return Ok(frame),
+            }
         }
     }
 }

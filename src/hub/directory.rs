@@ -5,13 +5,16 @@ use std::mem;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::counters::Gauges;
+use super::direct::{PARTINGS_AT_ONCE, PARTINGS_PER_SECOND};
 use super::inbox::{Inbox, Input, Join, Joined, Resume, SessionId};
 use super::outbox::Outbox;
+use super::rate::Rate;
 use super::receipts::DirectReceipts;
 use crate::limits::Limits;
 use crate::message::{Refusal, RoomKey, Timestamp, UserId};
@@ -43,6 +46,8 @@ struct Present {
     account: bool,
     sessions: Vec<Place>,
     rules: UserRules,
+    /// How many they hear of that part.
+    partings: Rate,
 }
 
 struct Place {
@@ -150,6 +155,7 @@ impl Directory {
             // Most have one.
             sessions: Vec::with_capacity(1),
             rules,
+            partings: Rate::of(PARTINGS_PER_SECOND, PARTINGS_AT_ONCE),
         });
         if present.sessions.len() >= limits.sessions_per_user || self.stopped {
             if present.sessions.is_empty() {
@@ -398,6 +404,11 @@ impl Directory {
 
     pub(super) fn is_here(&self, user: UserId) -> bool {
         self.users.contains_key(&user)
+    }
+
+    /// Whether a user is to hear of one more who parts, `now` after the hub was made.
+    pub(super) fn hears_parting(&mut self, user: UserId, now: Duration) -> bool {
+        self.users.get_mut(&user).is_some_and(|present| present.partings.allow(now))
     }
 
     /// Whether a user is here, and nowhere where a direct message could be told.

@@ -72,16 +72,6 @@ impl Hub {
         }
     }
 
-    /// Whether a user of that name has a session.
-    ///
-    /// # Errors
-    /// [`Refusal::Unavailable`].
-    pub async fn is_here(&self, name: &Nickname) -> Result<bool, Refusal> {
-        let found = self.inner.accounts.by_nickname(name, self.inner.now()).await;
-        let found = found.map_err(|_| Refusal::Unavailable)?;
-        Ok(found.is_some_and(|user| self.inner.lock().is_here(user.id)))
-    }
-
     /// Whether there is such a room.
     #[must_use]
     pub fn has_room(&self, room: &RoomName) -> bool {

@@ -66,7 +66,7 @@ pub(super) enum Input {
     Announce {
         user: UserId,
     },
-    /// Something that everybody hears in its order, and that is not kept.
+    /// Something that everybody hears in its order, a little later perhaps, and that is not kept.
     Notice(Event),
     /// Something was cut from the history.
     Cut,

@@ -1,10 +1,12 @@
 //! Accounts that are known by a key, and those that are to be there already.
 
+use std::net::IpAddr;
+
 use uuid::Uuid;
 
 use super::inbox::Input;
 use super::{Hub, refusal};
-use crate::message::{Event, Refusal};
+use crate::message::{Event, Refusal, UserId};
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::secret::{Password, Secret};
 use crate::store::StoreError;
@@ -67,11 +69,30 @@ impl Hub {
         is_reserved(name.as_str()) || self.inner.leads_elsewhere(name) || self.inner.admins.contains(name)
     }
 
-    /// Lets a room know of an account that will be made when its owner first speaks. For one that there is,
-    /// [`Seat::announce`](super::Seat::announce) does.
-    pub fn announce(&self, room: &RoomName, user: Nickname) {
-        if let Some(inbox) = self.inner.lock().room_inbox(room) {
+    /// Lets a room know of an account that will be made when its owner, who comes from `from`, first speaks. For one that
+    /// there is, [`Seat::announce`](super::Seat::announce) does.
+    ///
+    /// # Errors
+    /// [`Refusal::Banned`], [`Refusal::RoomClosed`], [`Refusal::Muted`]: who may not be there, or not be heard, is not
+    /// heard of either.
+    pub fn announce(&self, room: &RoomName, user: Nickname, from: Option<IpAddr>) -> Result<(), Refusal> {
+        let directory = self.inner.lock();
+        if let Some(rules) = directory.room_rules(room) {
+            // It is nobody yet, and known by its address alone.
+            let (nobody, now) = (UserId::from_bytes([0; 16]), self.inner.now());
+            if rules.banned(nobody, from, now) {
+                return Err(Refusal::Banned(room.to_string()));
+            }
+            if rules.closed {
+                return Err(Refusal::RoomClosed(room.to_string()));
+            }
+            if rules.muted(nobody, from, now) {
+                return Err(Refusal::Muted(room.to_string()));
+            }
+        }
+        if let Some(inbox) = directory.room_inbox(room) {
             inbox.put(Input::Notice(Event::Registered { room: room.clone(), user }));
         }
+        Ok(())
     }
 }

@@ -36,6 +36,7 @@
 mod bots;
 mod connection;
 mod counters;
+mod direct;
 mod directory;
 mod house;
 mod inbox;

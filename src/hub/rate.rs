@@ -17,7 +17,12 @@ impl Rate {
     /// A full bucket. [`Limits::commands_per_second`] of 0 lets everything pass.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        Self { per_second: limits.commands_per_second, burst: limits.commands_burst.max(1), full_at: Duration::ZERO }
+        Self::of(limits.commands_per_second, limits.commands_burst.max(1))
+    }
+
+    /// A full bucket of something else.
+    pub(super) fn of(per_second: u32, burst: u32) -> Self {
+        Self { per_second, burst, full_at: Duration::ZERO }
     }
 
     /// So many times as much, on average and at once.

@@ -9,14 +9,14 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::connection::{Connection, soon};
 use super::counters::Cut;
 use super::directory::{Entry, Rooms};
-use super::inbox::{Away, Inbox, Input, Joined, Resume, Said, SessionId};
+use super::inbox::{Inbox, Input, Joined, Resume, Said, SessionId};
 use super::moderate::kept_not;
 use super::outbox::{End, Outbox};
 use super::pace::Pace;
 use super::replay::{Job, Replay};
 use super::sink::{Batch, Encoding, Offered, Sink};
 use super::{Inner, Lifetime, refusal, route};
-use crate::message::{Closing, Command, Delivery, Event, MessageId, Refusal, RoomKey, UserId};
+use crate::message::{Closing, Command, Event, MessageId, Refusal, RoomKey, UserId};
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::store::{MAX_PAGE, Page, RoomRules};
 
@@ -158,39 +158,15 @@ impl Seat {
         }
     }
 
-    /// Lets a room know that this user's new account speaks there for the first time ([`Event::Registered`]).
+    /// Lets a room know that this user's new account speaks there for the first time ([`Event::Registered`]). Of one who
+    /// is muted there nobody hears.
     ///
     /// # Errors
     /// [`Refusal::NotInRoom`].
     pub fn announce(&self, room: &RoomName) -> Result<(), Refusal> {
-        self.inbox(Some(room))?.put(Input::Announce { user: self.user() });
-        Ok(())
-    }
-
-    /// Lets a user know that this one is gone ([`Event::Parted`]), behind all that this one said to them. Whoever is not
-    /// here, or blocks this user, hears nothing.
-    ///
-    /// # Errors
-    /// [`Refusal::Unavailable`].
-    pub async fn part(&self, whom: &Nickname) -> Result<(), Refusal> {
-        let (hub, user) = (self.hub(), self.name().ok_or(Refusal::Over)?);
-        let found = hub.accounts.by_nickname(whom, hub.now()).await.map_err(|error| refusal(error, whom))?;
-        let Some(whom) = found.map(|found| found.id) else { return Ok(()) };
-        let directory = hub.lock();
-        let Some(rules) = directory.user_rules(whom) else { return Ok(()) };
-        if rules.blocked.iter().any(|(blocked, _)| *blocked == self.user()) {
-            return Ok(());
-        }
-        // At a prompt it would only take the place of what is said.
-        if directory.outboxes(whom).all(|outbox| outbox.holds_much()) {
-            return Ok(());
-        }
-        let inbox = directory.direct_inbox(whom);
-        drop(directory);
-        let event = Event::Parted { user };
-        match inbox {
-            Some(inbox) => inbox.put(Input::Notice(event)),
-            None => hub.tell(&[(whom, event)]),
+        let inbox = self.inbox(Some(room))?;
+        if !self.is_muted(room, &inbox) {
+            inbox.put(Input::Announce { user: self.user() });
         }
         Ok(())
     }
@@ -282,59 +258,11 @@ impl Seat {
             let sender = self.routed.get_or_insert_with(|| route::Sender::start(hub, user, reply.clone()));
             return sender.put(route::Job { route, from, to: to.into(), body, id });
         }
-        let (hub, user) = (self.hub(), self.user());
         let nobody = || Refusal::NoUser(to.to_owned());
         let nickname = Nickname::known(to).map_err(|_| nobody())?;
-        let found = hub.accounts.by_nickname(&nickname, hub.now()).await;
+        let found = self.hub().accounts.by_nickname(&nickname, self.hub().now()).await;
         let whom = found.map_err(|error| refusal(error, &nickname))?.ok_or_else(nobody)?.id;
-        let known = hub.lock().user_rules(whom).cloned();
-        let rules = match known {
-            Some(rules) => rules,
-            None => hub.rules.user(whom).await.map_err(|_| Refusal::Unavailable)?,
-        };
-        if rules.blocked.iter().any(|(blocked, _)| *blocked == user) {
-            return Err(Refusal::Blocked(to.to_owned()));
-        }
-        let no_direct = hub.lock().takes_no_direct(whom);
-        if no_direct {
-            let Some(id) = id else { return Err(Refusal::NoDirect(to.to_owned())) };
-            let (to, state, reason) = (Arc::from(to), Delivery::Failed, Some(NO_DIRECT));
-            self.outbox.tell(&[Event::DirectReceipt { id, to, state, reason }]);
-            return Ok(());
-        }
-        let key = RoomKey::Direct(whom);
-        let most = hub.limits.offline_messages;
-        // No stranger takes all the room there is.
-        let away = Some(Away { delivered: rules.delivered, most, each: most.div_ceil(OFFLINE_AUTHORS) });
-        // Without an id the echo is the only word of its acceptance.
-        let echo = id.is_none() && whom != user;
-        let name = Some(self.name().ok_or(Refusal::Over)?);
-        let to = Some(Arc::from(to));
-        let reply = self.outbox.clone();
-        let mut input = Input::Post(Said { user, session: None, name, to, away, body, id, reply, echo });
-        loop {
-            let (inbox, start) = hub.lock().direct(whom).ok_or(Refusal::Over)?;
-            if let Some(start) = start {
-                hub.start(start);
-            }
-            match inbox.post(input).await {
-                Ok(()) => break,
-                // It was given up between the look and the word.
-                Err(back) => input = back,
-            }
-        }
-        hub.lock().rest(&key);
-        // Whoever ended between the look and the word may be forgotten already: so is the word.
-        if matches!(hub.accounts.by_id(whom, hub.now()).await, Ok(None)) {
-            let gone = hub.clone();
-            let forget = async move {
-                if let Err(error) = gone.forget_direct(whom).await {
-                    tracing::warn!(user = %whom, %error, "what was said to somebody who is gone stays");
-                }
-            };
-            soon(&hub.tasks, forget);
-        }
-        Ok(())
+        self.direct_to(whom, to, body, id).await
     }
 
     async fn enter(&mut self, room: RoomName, make: bool, resume: Option<Resume>) -> Result<(), Refusal> {
@@ -653,12 +581,8 @@ impl Sink for EventSink {
     }
 }
 
-/// Why a direct message fails that could not be told to its recipient.
-const NO_DIRECT: &str = "no_direct";
 /// Messages that a history has when nobody says how many.
 const PAGE: usize = 100;
 /// Messages that a search finds when nobody says how many, and at most.
 const FOUND: usize = 20;
 const MOST_FOUND: usize = 100;
-/// Authors who together may fill what waits for a user who is away.
-const OFFLINE_AUTHORS: u64 = 4;

@@ -257,10 +257,7 @@ impl Turns {
                         self.notice(Event::Registered { room, user });
                     }
                 }
-                Input::Notice(event) => {
-                    self.urgent = true;
-                    self.add(event);
-                }
+                Input::Notice(event) => self.notice(event),
             }
             if self.open.len() >= BATCH_EVENTS || self.size >= BATCH_BYTES {
                 self.commit().await;

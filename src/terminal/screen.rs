@@ -88,10 +88,17 @@ pub(super) struct Style {
 impl Style {
     /// What somebody said.
     pub(super) fn message(self, from: &UserName, text: &str) -> Shown {
-        Shown::Out(format!("{} {}", self.paint(NAME, format_args!("{from}:")), SafeText(text)))
+        self.said("", from.as_str(), text)
     }
 
-    /// Something worth knowing, which may hold untrusted text. No user can be named `*`.
+    /// What somebody said, behind marks of this program's own.
+    pub(super) fn said(self, marks: &str, from: &str, text: &str) -> Shown {
+        let name = self.paint(NAME, format_args!("{}:", SafeText(from)));
+        let marks = if marks.is_empty() { String::new() } else { self.paint(FAINT, SafeText(marks)) };
+        Shown::Out(format!("{marks}{name} {}", SafeText(text)))
+    }
+
+    /// Something worth knowing, which may hold untrusted text. A user may be named `*`, but has a colon behind.
     pub(super) fn notice(self, text: impl Display) -> Shown {
         Shown::Out(self.paint(FAINT, format_args!("* {}", SafeText(&text.to_string()))))
     }

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::commands::{self, Command, HELP};
+use super::commands::{Command, Commands};
 use super::input::{Input, Typed};
-use super::line::{Gate, Line, Names};
+use super::line::{Completer, Gate, Line, complete};
 use super::outbox::{Outbox, Outcome};
 use super::plain;
 use super::screen::{Beginning, Closed, Screen, Shown, Style};
 use super::signals::Signals;
 use super::start::Log;
+use super::words::Language;
 use crate::name::UserName;
 use crate::peer::{Event, Events, Peer, Users};
 use crate::registry::RegistryError;
@@ -52,12 +53,15 @@ pub(super) async fn run(
     let heard = Heard::default();
     let (input, screen) = if let Some(log) = terminal {
         let (known, heard) = (peer.clone(), heard.clone());
-        let names: Names = Arc::new(move || {
-            let mut names = heard.names();
-            names.extend(known.users().keys().cloned());
-            names.iter().map(|name| name.as_str().to_owned()).collect()
+        let commands = Commands::of_peer();
+        let completer: Completer = Arc::new(move |typed| {
+            complete(typed, &commands, || {
+                let mut names = heard.names();
+                names.extend(known.users().keys().cloned());
+                names.iter().map(|name| name.as_str().to_owned()).collect()
+            })
         });
-        let mut line = Line::open(names, history, gate.clone()).map_err(io::Error::other)?;
+        let mut line = Line::open(completer, history, gate.clone()).map_err(io::Error::other)?;
         let screen = Screen::new(style, line.printer().map_err(io::Error::other)?)?;
         log.show_on(&screen);
         (Input::new(move |prompt| line.read(prompt))?, screen)
@@ -69,6 +73,7 @@ pub(super) async fn run(
         events,
         input,
         screen,
+        commands: Commands::of_peer(),
         outbox: Outbox::default(),
         person: terminal.is_some(),
         selected: None,
@@ -101,6 +106,7 @@ struct Session {
     events: Events,
     input: Input,
     screen: Screen,
+    commands: Commands,
     outbox: Outbox,
     person: bool,
     /// Whom texts go to.
@@ -226,21 +232,30 @@ impl Session {
             }
             Typed::End | Typed::Interrupt => return Ok(Then::Leave),
         };
-        match commands::parse(&line) {
+        match self.commands.parse(&line) {
             Ok(Command::Nothing) => {}
-            Ok(Command::Update) => return Ok(Then::Wait(self.update())),
+            Ok(Command::Users) => return Ok(Then::Wait(self.update())),
             Ok(Command::User(name)) => {
+                let name = match UserName::new(name) {
+                    Ok(name) => name,
+                    Err(error) => {
+                        self.error(format!("no user can have that name: {error}")).await?;
+                        return Ok(Then::Next);
+                    }
+                };
                 // While a slow registry is asked, the prompt must not name whom the next line will not go to.
                 self.selected = None;
                 return Ok(Then::Wait(self.select(name)));
             }
-            Ok(Command::Help) => self.screen.show(Shown::Out(HELP.into())).await?,
+            Ok(Command::Help) => self.screen.show(Shown::Out(self.commands.help(Language::English))).await?,
             Ok(Command::Exit) => return Ok(Then::Leave),
             Ok(Command::Text(text)) => match self.selected.clone() {
                 Some(to) => self.send(to, text.to_owned()),
                 None => self.error("nobody is chosen; :user NAME chooses whom you write to").await?,
             },
-            Err(error) => self.error(error).await?,
+            // The table gives a peer no others.
+            Ok(_) => {}
+            Err(error) => self.error(error.say(Language::English)).await?,
         }
         Ok(Then::Next)
     }

@@ -19,6 +19,8 @@ pub(crate) struct SlowAccounts {
     /// Lets it be said.
     pub(crate) tell: Notify,
     pub(crate) asked: AtomicBool,
+    /// Knows no names while it is set.
+    pub(crate) broken: AtomicBool,
 }
 
 impl Default for SlowAccounts {
@@ -28,6 +30,7 @@ impl Default for SlowAccounts {
             done: Notify::new(),
             tell: Notify::new(),
             asked: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
         }
     }
 }
@@ -66,6 +69,9 @@ impl AccountStore for SlowAccounts {
     }
 
     async fn by_nickname(&self, nickname: &Nickname, now: Timestamp) -> Result<Option<User>, StoreError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("no names are known".into()));
+        }
         let found = self.inner.by_nickname(nickname, now).await;
         if self.asked.swap(false, Ordering::SeqCst) {
             self.done.notify_one();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::codec::minechat::{clean_nickname, nicknames};
 use crate::hub::Hub;
 use crate::message::{Refusal, UserId};
-use crate::name::Nickname;
+use crate::name::{Nickname, RoomName};
 use crate::secret::{Password, Secret};
 
 /// Somebody who may come in.
@@ -32,11 +32,12 @@ pub(super) async fn known(hub: &Hub, typed: &str, from: IpAddr) -> Result<Option
     let (Ok(nickname), Ok(secret)) = (Nickname::new(nickname), Password::new(secret)) else { return Ok(None) };
     // Whoever has tried too much hears what a wrong secret hears.
     let Ok(attempt) = hub.tries().secret(&nickname, Some(from)) else { return Ok(None) };
-    let token = hub.sign_in_known(&nickname, &secret).await?;
-    if token.is_some() {
-        attempt.forgive(true);
+    let token = hub.sign_in_known(&nickname, &secret).await;
+    // What befalls the server was no wrong secret.
+    if !matches!(token, Ok(None)) {
+        attempt.forgive(token.is_ok());
     }
-    Ok(token.map(|token| Signed { nickname, hash: typed.to_owned(), token }))
+    Ok(token?.map(|token| Signed { nickname, hash: typed.to_owned(), token }))
 }
 
 /// Makes an account of the nickname that was typed, or of one like it where it cannot be had. It is stored.
@@ -90,6 +91,10 @@ pub(super) struct Promised {
 pub(super) struct Promise {
     pub(super) nickname: Nickname,
     pub(super) key: Secret,
+    /// Whether it is counted among the sign-ins from its address.
+    counted: bool,
+    /// Whether the room has heard of it, by its nickname.
+    announced: bool,
     promised: Promised,
 }
 
@@ -99,7 +104,8 @@ impl Promised {
         let key = Hub::new_key()?;
         for nickname in nicknames("", chance()) {
             if !hub.is_taken(&nickname).await? && self.lock().insert(nickname.clone()) {
-                return Ok(Promise { nickname, key, promised: self.clone() });
+                let promised = self.clone();
+                return Ok(Promise { nickname, key, counted: false, announced: false, promised });
             }
         }
         Err(Refusal::Full)
@@ -111,13 +117,26 @@ impl Promised {
 }
 
 impl Promise {
+    /// Lets the room know of it, unless nobody may be heard there who comes from `from`, or too many did lately.
+    pub(super) fn announce(&mut self, hub: &Hub, room: &RoomName, from: IpAddr) -> Result<(), Refusal> {
+        self.count(hub, from)?;
+        hub.announce(room, self.nickname.clone(), Some(from))?;
+        self.announced = true;
+        Ok(())
+    }
+
+    /// Whether the room has heard of somebody of that name.
+    pub(super) fn is_announced_as(&self, name: Option<&Nickname>) -> bool {
+        self.announced && name == Some(&self.nickname)
+    }
+
     /// Stores the account; the token opens a session. Whoever took the nickname meanwhile keeps it.
-    pub(super) async fn keep(&self, hub: &Hub, from: IpAddr) -> Result<Secret, Refusal> {
+    pub(super) async fn keep(&mut self, hub: &Hub, from: IpAddr) -> Result<Secret, Refusal> {
         // It may be there from a try before, after which no session could be opened.
         if let Some((_, token)) = hub.sign_in_by_key(&self.key).await? {
             return Ok(token);
         }
-        hub.tries().sign_in(Some(from)).map_err(|_| Refusal::Full)?;
+        self.count(hub, from)?;
         for nickname in nicknames(self.nickname.as_str(), chance()) {
             match hub.register_as(&nickname, &self.key).await {
                 Err(Refusal::Taken(_)) => {}
@@ -125,6 +144,15 @@ impl Promise {
             }
         }
         Err(Refusal::Taken(self.nickname.to_string()))
+    }
+
+    /// Counts it, once: whoever is heard of costs others as much as whoever is stored.
+    fn count(&mut self, hub: &Hub, from: IpAddr) -> Result<(), Refusal> {
+        if !self.counted {
+            hub.tries().sign_in(Some(from)).map_err(|_| Refusal::Full)?;
+            self.counted = true;
+        }
+        Ok(())
     }
 }
 

@@ -333,11 +333,11 @@ impl<'a> Speaker<'a> {
 
     /// Stores an account that is not stored yet.
     async fn keep_promise(&mut self) -> Result<(), Refusal> {
-        let Who::Promised(promise) = &self.who else { return Ok(()) };
+        let Who::Promised(promise) = &mut self.who else { return Ok(()) };
         let token = promise.keep(&self.desk.hub, self.desk.from).await?;
         let seat = Box::new(self.desk.open(&token).await?);
-        // Whoever stayed has been announced.
-        if self.stays.is_some() {
+        // Whoever stayed has been announced, as a rule and by this name.
+        if !promise.is_announced_as(seat.name().as_ref()) {
             self.desk.accounts.newcomers.add(seat.user());
         }
         self.who = Who::Known(seat);
@@ -358,14 +358,13 @@ impl<'a> Speaker<'a> {
     /// Is there long enough to be there for others.
     async fn stay(&mut self) {
         self.stays = None;
-        match &self.who {
-            Who::Promised(promise) => self.desk.hub.announce(&self.room, promise.nickname.clone()),
-            Who::Known(_) => {
-                // Whoever may not come in hears so when they speak.
-                if let Err(why) = self.enter().await {
-                    debug!(%why, "not in the room");
-                }
-            }
+        let there = match &mut self.who {
+            Who::Promised(promise) => promise.announce(&self.desk.hub, &self.room, self.desk.from),
+            Who::Known(_) => self.enter().await,
+        };
+        // Whoever may not come in hears so when they speak.
+        if let Err(why) = there {
+            debug!(%why, "not in the room");
         }
     }
 

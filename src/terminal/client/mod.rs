@@ -1,0 +1,115 @@
+//! The options of `talk-client`: one command for each way to take part, and what they share.
+
+mod peer;
+mod room;
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use argh::{ArgsInfo, FromArgs};
+
+use self::peer::PeerOptions;
+use self::room::RoomOptions;
+use super::chat::Manner;
+use super::look::Look;
+use super::options::{self, Alias, Exit};
+use super::settings::{Environment, Settings, SettingsFile, data_directory, default_file};
+use super::words::Language;
+use crate::address::parse_port;
+
+/// What `talk-client` was asked to do.
+#[derive(Debug)]
+pub struct ClientOptions(Chosen);
+
+#[derive(Debug)]
+enum Chosen {
+    Peer(PeerOptions),
+    Room(RoomOptions),
+}
+
+/// The commands; without one it is a peer.
+#[derive(ArgsInfo, Debug, FromArgs)]
+#[argh(subcommand)]
+enum Mode {
+    Room(room::Arguments),
+}
+
+impl ClientOptions {
+    /// Reads the arguments (without the program's name), the environment and the settings file.
+    ///
+    /// # Errors
+    /// [`Exit`]: help or version were asked for, or something is wrong.
+    pub fn read(arguments: &[String], environment: Environment) -> Result<Self, Exit> {
+        let mut given: peer::Arguments = options::parse(PROGRAM, env!("CARGO_PKG_VERSION"), arguments, ALIASES)?;
+        let start = Start::new(environment);
+        Ok(Self(match given.mode.take() {
+            None => Chosen::Peer(PeerOptions::read(&given, start)?),
+            Some(Mode::Room(given)) => Chosen::Room(RoomOptions::read(&given, start)?),
+        }))
+    }
+
+    /// Takes part until the user leaves. Every error was told when it ends.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self.0 {
+            Chosen::Peer(options) => options.run(),
+            Chosen::Room(options) => options.run(),
+        }
+    }
+}
+
+/// What every mode is started with.
+#[derive(Clone, Debug)]
+struct Start {
+    environment: Environment,
+    look: Look,
+    /// Where data is kept, if there is such a place.
+    data: Option<PathBuf>,
+}
+
+impl Start {
+    fn new(environment: Environment) -> Self {
+        let look = Look::of(io::stdin().is_terminal() && io::stdout().is_terminal(), &environment);
+        let data = data_directory(&environment, "client").ok();
+        Self { environment, look, data }
+    }
+
+    /// How a mode talks that has nothing of its own.
+    fn manner(&self, mode: &'static str) -> Manner {
+        let language = Language::of(&self.environment);
+        let typed = self.data.as_ref().map(|data| data.join("history"));
+        Manner { mode, look: self.look, language, typed, ..Manner::default() }
+    }
+
+    /// The environment, and the settings file: the one that was named, else the usual one.
+    fn settings(&self, config: Option<&str>) -> Result<Settings, Exit> {
+        let named = Settings::new(self.environment.clone(), None);
+        let named = named.value("config", config, |path| Ok::<_, Exit>(PathBuf::from(path)))?;
+        let file = match (named, default_file("client.toml")) {
+            (Some(path), _) => Some(SettingsFile::read(&path, KEYS)?),
+            (None, Some(path)) => SettingsFile::read_if_there(&path, KEYS)?,
+            (None, None) => None,
+        };
+        Ok(Settings::new(self.environment.clone(), file))
+    }
+}
+
+pub(super) fn port_or_0(port: &str) -> Result<u16, &'static str> {
+    if port == "0" {
+        Ok(0)
+    } else {
+        parse_port(port).map_err(|_| "a port is an integer from 0 to 65535, in digits only")
+    }
+}
+
+const PROGRAM: &str = "talk-client";
+/// Spellings of other programs' options.
+const ALIASES: &[Alias] = &[];
+/// What may stand in the settings file.
+const KEYS: &[&str] =
+    &["name", "registry", "host", "port", "protocol", "public-url", "server", "nick", "room", "secret-file"];
+/// Where a peer listens.
+const DEFAULT_PORT: u16 = 8080;
+/// What to do when the port or the host is not to be had.
+pub(super) const ELSEWHERE: &str = "choose another place with --port or --host (--port 0 finds a free one)";
