@@ -147,6 +147,17 @@ words! {
     StatusOffline: "no connection; the next try is in {0} s", "нет соединения; следующая попытка через {0} с";
     StatusConnecting: "no connection yet", "соединения ещё нет";
     StatusWaiting: "texts that wait: {0}", "текстов в очереди: {0}";
+    // Minechat.
+    ReadsAt: "reading at {0}", "читаю: {0}";
+    WritesAt: "sending at {0}", "отправляю: {0}";
+    AskNickname: "your nickname: ", "ваше имя: ";
+    AskNext: "Enter goes to the chat, another nickname registers one more: ", "Enter ведёт в чат, новое имя зарегистрирует ещё одно: ";
+    Registered: "registered as {0}; the account is kept in {1}", "вы зарегистрированы, ваше имя {0}; учётная запись хранится в {1}";
+    NotKeptAccount: "the account of {0} could not be kept: {1}", "не удалось сохранить учётную запись {0}: {1}";
+    NoHistory: "the history cannot be kept: {0}", "история не сохраняется: {0}";
+    NeedsNickname: "an account is needed: --token HASH, --credential-path FILE or --username NICKNAME", "нужна учётная запись: --token HASH, --credential-path FILE или --username NICKNAME";
+    BadNickname: "a nickname needs at least one letter or digit", "в имени нужна хотя бы одна буква или цифра";
+    NoAnswer: "no answer within {0} s{1}", "за {0} с ответа нет{1}";
     // What cannot be done.
     BadJson: "no command: {0}", "это не команда: {0}";
     Unsupported: "there is nothing of the kind here", "здесь такого нет";

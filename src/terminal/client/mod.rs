@@ -1,5 +1,6 @@
 //! The options of `talk-client`: one command for each way to take part, and what they share.
 
+mod minechat;
 mod peer;
 mod room;
 
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, FromArgs};
 
+use self::minechat::{ChatOptions, ListenOptions, RegisterOptions, WriteOptions};
 use self::peer::PeerOptions;
 use self::room::RoomOptions;
 use super::chat::Manner;
@@ -26,6 +28,10 @@ pub struct ClientOptions(Chosen);
 enum Chosen {
     Peer(PeerOptions),
     Room(RoomOptions),
+    Listen(ListenOptions),
+    Write(WriteOptions),
+    Register(RegisterOptions),
+    Chat(ChatOptions),
 }
 
 /// The commands; without one it is a peer.
@@ -33,6 +39,10 @@ enum Chosen {
 #[argh(subcommand)]
 enum Mode {
     Room(room::Arguments),
+    Listen(minechat::ListenArguments),
+    Write(minechat::WriteArguments),
+    Register(minechat::RegisterArguments),
+    Chat(minechat::ChatArguments),
 }
 
 impl ClientOptions {
@@ -46,6 +56,10 @@ impl ClientOptions {
         Ok(Self(match given.mode.take() {
             None => Chosen::Peer(PeerOptions::read(&given, start)?),
             Some(Mode::Room(given)) => Chosen::Room(RoomOptions::read(&given, start)?),
+            Some(Mode::Listen(given)) => Chosen::Listen(ListenOptions::read(&given, start)?),
+            Some(Mode::Write(given)) => Chosen::Write(WriteOptions::read(&given, start)?),
+            Some(Mode::Register(given)) => Chosen::Register(RegisterOptions::read(&given, start)?),
+            Some(Mode::Chat(given)) => Chosen::Chat(ChatOptions::read(&given, start)?),
         }))
     }
 
@@ -55,6 +69,10 @@ impl ClientOptions {
         match self.0 {
             Chosen::Peer(options) => options.run(),
             Chosen::Room(options) => options.run(),
+            Chosen::Listen(options) => options.run(),
+            Chosen::Write(options) => options.run(),
+            Chosen::Register(options) => options.run(),
+            Chosen::Chat(options) => options.run(),
         }
     }
 }
@@ -105,7 +123,17 @@ pub(super) fn port_or_0(port: &str) -> Result<u16, &'static str> {
 
 const PROGRAM: &str = "talk-client";
 /// Spellings of other programs' options.
-const ALIASES: &[Alias] = &[];
+const ALIASES: &[Alias] = &[
+    ("-host", "--host"),
+    ("-lh", "--listen-host"),
+    ("-lp", "--listen-port"),
+    ("-wh", "--write-host"),
+    ("-wp", "--write-port"),
+    ("-hp", "--history-path"),
+    ("-cp", "--credential-path"),
+    ("--log", "--logging"),
+    ("--logs", "--logging"),
+];
 /// What may stand in the settings file.
 const KEYS: &[&str] =
     &["name", "registry", "host", "port", "protocol", "public-url", "server", "nick", "room", "secret-file"];
