@@ -80,6 +80,11 @@ macro_rules! words {
 }
 
 words! {
+    // What is asked for at first.
+    AskUsername: "Enter your username", "Введите ваше имя";
+    AskPeer: "Enter destination username", "Введите имя собеседника";
+    AskName: "Username:", "Имя:";
+    AskSecret: "secret of {0}: ", "секрет для {0}: ";
     // How the connection is.
     Connecting: "connecting; :help shows the commands", "соединяюсь; команды покажет :help";
     Connected: "connected", "соединение есть";
@@ -88,6 +93,9 @@ words! {
     AgainWhole: "connected again; nothing was missed", "соединение снова есть; ничего не пропущено";
     AgainMissed: "connected again; something may have been missed", "соединение снова есть; что-то могло быть пропущено";
     Lost: "no connection ({0}); trying again in {1} s", "нет соединения ({0}); следующая попытка через {1} с";
+    Unable: "Unable to connect ({0}); trying again in {1} s", "Не удаётся соединиться ({0}); следующая попытка через {1} с";
+    ClosedByServer: "Connection closed by the server ({0}); trying again in {1} s", "Сервер закрыл соединение ({0}); следующая попытка через {1} с";
+    Account: "signed in as {0}", "вход выполнен: {0}";
     NotLetIn: "not let in: {0}", "не пускают: {0}";
     EndedLost: "the connection is lost: {0}", "соединение потеряно: {0}";
     Unsettled: "nobody knows what became of {0} of your messages", "неизвестно, что стало с вашими сообщениями: {0}";
@@ -150,8 +158,8 @@ words! {
     // Minechat.
     ReadsAt: "reading at {0}", "читаю: {0}";
     WritesAt: "sending at {0}", "отправляю: {0}";
-    AskNickname: "your nickname: ", "ваше имя: ";
-    AskNext: "Enter goes to the chat, another nickname registers one more: ", "Enter ведёт в чат, новое имя зарегистрирует ещё одно: ";
+    AskNickname: "your nickname:", "ваше имя:";
+    AskNext: "Enter goes to the chat, another nickname registers one more:", "Enter ведёт в чат, новое имя зарегистрирует ещё одно:";
     Registered: "registered as {0}; the account is kept in {1}", "вы зарегистрированы, ваше имя {0}; учётная запись хранится в {1}";
     NotKeptAccount: "the account of {0} could not be kept: {1}", "не удалось сохранить учётную запись {0}: {1}";
     NoHistory: "the history cannot be kept: {0}", "история не сохраняется: {0}";

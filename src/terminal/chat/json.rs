@@ -114,8 +114,8 @@ pub(super) fn event(event: &Event) -> String {
         Event::Ended(Ended::Left { unsettled }) => json!({ "event": "ended", "how": "left", "unsettled": unsettled }),
         Event::Ended(Ended::Refused(reason)) => json!({ "event": "ended", "how": "refused", "reason": reason }),
         Event::Ended(Ended::Lost(reason)) => json!({ "event": "ended", "how": "lost", "reason": reason }),
-        // The hash is nobody's business who only looks.
-        Event::Account(account) => json!({ "event": "account", "nickname": account.nickname }),
+        // The hash is as secret as a password.
+        Event::Account(account) => json!({ "event": "account", "name": account.nickname }),
         Event::Message(message) => {
             let mut value = said(message);
             value.insert("event".to_owned(), "message".into());

@@ -43,6 +43,10 @@ pub(super) struct Manner {
     pub(super) keeps: bool,
     /// Own lines stand behind one's own name, `ann > hi`.
     pub(super) named: bool,
+    /// The words of the programs that people of the protocol know.
+    pub(super) familiar: bool,
+    /// The protocol confirms nothing: what was sent is done.
+    pub(super) unconfirmed: bool,
     /// Whoever is not let in at first is asked again.
     pub(super) again: bool,
     /// Nothing is typed: the input is left alone, and the program runs until it is told to end.
@@ -137,6 +141,11 @@ async fn to_the_end(
     }
 }
 
+/// An event for programs.
+pub(super) fn as_json(event: &Event) -> String {
+    json::event(event)
+}
+
 /// Where a conversation is typed and shown.
 pub(super) struct Front {
     manner: Manner,
@@ -179,12 +188,12 @@ impl Front {
         Ok(Self { manner, person, input, screen, gate, known, history: None, unwritten: false })
     }
 
-    /// Asks for a line before there is anybody to talk to; `None` when there is none.
+    /// Asks for a line before there is anybody to talk to; a pipe is shown what is asked for, a program is not.
     ///
     /// # Errors
     /// [`NoClient`]: nobody answers.
-    pub(super) async fn ask(&mut self, prompt: &str) -> Result<String, NoClient> {
-        self.line(prompt, false).await
+    pub(super) async fn ask(&mut self, what: Word) -> Result<String, NoClient> {
+        self.line(what, false).await
     }
 
     /// Tells what went wrong.
@@ -198,20 +207,32 @@ impl Front {
         self.show(self.screen.style().error(text)).await
     }
 
+    /// Tells what was wrong with an answer, so that a person can give another.
+    ///
+    /// # Errors
+    /// [`NoClient`] where there is no person.
+    pub(super) async fn again(&self, text: &str) -> Result<(), NoClient> {
+        if !self.person {
+            return Err(NoClient::Wrong(text.to_owned()));
+        }
+        self.error(text).await.map_err(|Closed| NoClient::Left)
+    }
+
     /// Asks as [`Front::ask`] does; `None` when nothing but Enter was typed.
     ///
     /// # Errors
     /// [`NoClient`]: nobody answers.
-    pub(super) async fn ask_or_not(&mut self, prompt: &str) -> Result<Option<String>, NoClient> {
-        self.line(prompt, true).await.map(|line| Some(line).filter(|line| !line.is_empty()))
+    pub(super) async fn ask_or_not(&mut self, what: Word) -> Result<Option<String>, NoClient> {
+        self.line(what, true).await.map(|line| Some(line).filter(|line| !line.is_empty()))
     }
 
-    async fn line(&mut self, prompt: &str, or_none: bool) -> Result<String, NoClient> {
+    async fn line(&mut self, what: Word, or_none: bool) -> Result<String, NoClient> {
+        let prompt = format!("{} ", self.manner.language.text(what));
         if !self.person && !self.manner.json {
             self.show(Shown::Out(prompt.trim_end().to_owned())).await.map_err(|Closed| NoClient::Left)?;
         }
         loop {
-            self.input.ask(prompt.to_owned());
+            self.input.ask(prompt.clone());
             match self.input.next().await {
                 Typed::Line(line) if line.trim().is_empty() && !or_none => {}
                 Typed::Line(line) => return Ok(line.trim().to_owned()),

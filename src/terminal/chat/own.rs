@@ -68,9 +68,13 @@ impl Own {
         self.texts.range(self.texts.len().saturating_sub(SHOWN)..)
     }
 
-    /// Texts of which nobody knows yet what became.
-    pub(super) fn unsettled(&self) -> usize {
-        let open = |text: &&Text| matches!(text.state, None | Some(State::Queued | State::Sent));
+    /// Texts of which nobody knows yet what became. `sent`: what was sent is known.
+    pub(super) fn unsettled(&self, sent: bool) -> usize {
+        let open = |text: &&Text| match text.state {
+            None | Some(State::Queued) => true,
+            Some(State::Sent) => !sent,
+            _ => false,
+        };
         self.texts.iter().filter(open).count()
     }
 }
@@ -92,11 +96,11 @@ mod tests {
         let (one, two) = (TextId::random(), TextId::random());
         own.add(one.clone(), "one".into());
         own.add(two.clone(), "two".into());
-        assert_eq!((own.due(), own.unsettled()), (None, 2));
+        assert_eq!((own.due(), own.unsettled(false)), (None, 2));
         for state in [State::Queued, State::Sent, State::Accepted] {
             own.advance(&one, &state, now);
         }
-        assert_eq!((own.take(Some(now)), own.unsettled()), (vec![], 1));
+        assert_eq!((own.take(Some(now)), own.unsettled(false)), (vec![], 1));
         own.advance(&two, &State::Failed("no".into()), now);
         assert_eq!(own.take(Some(now)), [("two".into(), State::Failed("no".into()))]);
         let later = own.due().unwrap();

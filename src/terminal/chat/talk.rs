@@ -138,7 +138,7 @@ impl<'a> Talk<'a> {
 
     /// Waits for answers and for what is under way, says goodbye, and shows what came until then.
     async fn leave(&mut self) -> Result<(), Closed> {
-        let unsettled = self.own.unsettled();
+        let unsettled = self.own.unsettled(self.front.manner.unconfirmed);
         if self.front.person && unsettled > 0 && self.ended.is_none() {
             self.notice(Word::Waiting, &[&unsettled]).await?;
         }
@@ -228,6 +228,11 @@ impl<'a> Talk<'a> {
         let ask = match command {
             Command::Nothing => return Ok(false),
             Command::Exit => return Ok(true),
+            Command::Text(line)
+                if self.front.manner.familiar && line.starts_with(OWN) && self.client.can(Ability::Own) =>
+            {
+                Ask::Own { command: text(line) }
+            }
             Command::Text(text) => {
                 self.say(None, text, None).await?;
                 return Ok(false);
@@ -399,10 +404,14 @@ impl<'a> Talk<'a> {
             Some(to) => front.say(Word::GoTo, &[to]),
             None => String::new(),
         };
-        let waiting = front.say(Word::StatusWaiting, &[&self.own.unsettled()]);
+        let waiting = front.say(Word::StatusWaiting, &[&self.own.unsettled(self.front.manner.unconfirmed)]);
         if front.manner.json {
             return front
-                .show(Shown::Out(json::status(&connection, self.here.to.as_deref(), self.own.unsettled())))
+                .show(Shown::Out(json::status(
+                    &connection,
+                    self.here.to.as_deref(),
+                    self.own.unsettled(self.front.manner.unconfirmed),
+                )))
                 .await;
         }
         let style = front.screen.style();
@@ -464,6 +473,8 @@ async fn until(when: Option<Instant>) {
     }
 }
 
+/// What commands of a console server begin with.
+const OWN: &str = "cmd!";
 /// Names that are remembered to be completed.
 const KNOWN: usize = 1024;
 /// Messages that `:history` shows, where none says how many.

@@ -34,7 +34,15 @@ impl Front {
                 (Some(true), _) => notice(Word::AgainWhole, &[]),
                 (Some(false), _) => notice(Word::AgainMissed, &[]),
             },
-            Event::Lost { reason, retry_in } => error(Word::Lost, &[reason, &seconds(*retry_in)]),
+            Event::Lost { reason, retry_in } => {
+                let word = match (self.manner.familiar, here.again) {
+                    (true, true) => Word::ClosedByServer,
+                    (true, false) => Word::Unable,
+                    (false, _) => Word::Lost,
+                };
+                error(word, &[reason, &seconds(*retry_in)])
+            }
+            Event::Account(account) => notice(Word::Account, &[&account.nickname]),
             Event::Message(message) => Some(self.message(message, here)),
             Event::Notice(text) => Some(style.notice(text)),
             Event::Restored { text, .. } => notice(Word::Restored, &[&Beginning(text)]),

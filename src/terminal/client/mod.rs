@@ -1,6 +1,8 @@
 //! The options of `talk-client`: one command for each way to take part, and what they share.
 
+mod console;
 mod minechat;
+mod pair;
 mod peer;
 mod room;
 
@@ -10,15 +12,20 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, FromArgs};
 
+use self::console::ConsoleOptions;
 use self::minechat::{ChatOptions, ListenOptions, RegisterOptions, WriteOptions};
+use self::pair::PairOptions;
 use self::peer::PeerOptions;
 use self::room::RoomOptions;
 use super::chat::Manner;
-use super::look::Look;
+use super::look::{Look, complain};
 use super::options::{self, Alias, Exit};
+use super::secrets::ask_secret;
 use super::settings::{Environment, Settings, SettingsFile, data_directory, default_file};
-use super::words::Language;
+use super::words::{Language, Word};
 use crate::address::parse_port;
+use crate::secret::Password;
+use crate::text::SafeText;
 
 /// What `talk-client` was asked to do.
 #[derive(Debug)]
@@ -28,6 +35,8 @@ pub struct ClientOptions(Chosen);
 enum Chosen {
     Peer(PeerOptions),
     Room(RoomOptions),
+    Pair(PairOptions),
+    Console(ConsoleOptions),
     Listen(ListenOptions),
     Write(WriteOptions),
     Register(RegisterOptions),
@@ -39,6 +48,8 @@ enum Chosen {
 #[argh(subcommand)]
 enum Mode {
     Room(room::Arguments),
+    Pair(pair::Arguments),
+    Console(console::Arguments),
     Listen(minechat::ListenArguments),
     Write(minechat::WriteArguments),
     Register(minechat::RegisterArguments),
@@ -56,6 +67,8 @@ impl ClientOptions {
         Ok(Self(match given.mode.take() {
             None => Chosen::Peer(PeerOptions::read(&given, start)?),
             Some(Mode::Room(given)) => Chosen::Room(RoomOptions::read(&given, start)?),
+            Some(Mode::Pair(given)) => Chosen::Pair(PairOptions::read(given, &start)?),
+            Some(Mode::Console(given)) => Chosen::Console(ConsoleOptions::read(given, &start)?),
             Some(Mode::Listen(given)) => Chosen::Listen(ListenOptions::read(&given, start)?),
             Some(Mode::Write(given)) => Chosen::Write(WriteOptions::read(&given, start)?),
             Some(Mode::Register(given)) => Chosen::Register(RegisterOptions::read(&given, start)?),
@@ -69,6 +82,8 @@ impl ClientOptions {
         match self.0 {
             Chosen::Peer(options) => options.run(),
             Chosen::Room(options) => options.run(),
+            Chosen::Pair(options) => options.run(),
+            Chosen::Console(options) => options.run(),
             Chosen::Listen(options) => options.run(),
             Chosen::Write(options) => options.run(),
             Chosen::Register(options) => options.run(),
@@ -93,11 +108,26 @@ impl Start {
         Self { environment, look, data }
     }
 
-    /// How a mode talks that has nothing of its own.
-    fn manner(&self, mode: &'static str) -> Manner {
-        let language = Language::of(&self.environment);
+    /// How a mode talks that has nothing of its own, in the language that was given or is set.
+    fn manner(&self, mode: &'static str, language: Option<&str>, json: bool) -> Result<Manner, Exit> {
+        let language = self.language(language)?;
         let typed = self.data.as_ref().map(|data| data.join("history"));
-        Manner { mode, look: self.look, language, typed, ..Manner::default() }
+        Ok(Manner { mode, look: self.look, language, json, typed, ..Manner::default() })
+    }
+
+    fn language(&self, given: Option<&str>) -> Result<Language, Exit> {
+        let named = Settings::default().value("lang", given, Language::named)?;
+        Ok(named.unwrap_or_else(|| Language::of(&self.environment)))
+    }
+
+    /// Whether a secret is to be asked for, where that is wanted and there is none.
+    fn asks_secret(&self, wanted: bool, there: bool) -> Result<bool, Exit> {
+        if wanted && !there && !self.look.person {
+            return Err(Exit::usage(
+                "--account asks for the secret on a terminal; elsewhere there is --secret-file FILE",
+            ));
+        }
+        Ok(wanted && !there)
     }
 
     /// The environment, and the settings file: the one that was named, else the usual one.
@@ -113,6 +143,19 @@ impl Start {
     }
 }
 
+/// Asks for the secret of an account, before anything else is shown.
+fn asked_secret(manner: &Manner, name: &str) -> Result<Password, ExitCode> {
+    ask_secret(&manner.language.say(Word::AskSecret, &[&SafeText(name)])).map_err(|reason| {
+        complain(manner.look.style(), &reason);
+        ExitCode::FAILURE
+    })
+}
+
+/// The port of a server.
+fn port_of(given: Option<&str>, usual: u16) -> Result<u16, Exit> {
+    Ok(Settings::default().value("port", given, parse_port)?.unwrap_or(usual))
+}
+
 pub(super) fn port_or_0(port: &str) -> Result<u16, &'static str> {
     if port == "0" {
         Ok(0)
@@ -124,6 +167,7 @@ pub(super) fn port_or_0(port: &str) -> Result<u16, &'static str> {
 const PROGRAM: &str = "talk-client";
 /// Spellings of other programs' options.
 const ALIASES: &[Alias] = &[
+    ("--ip", "--host"),
     ("-host", "--host"),
     ("-lh", "--listen-host"),
     ("-lp", "--listen-port"),

@@ -6,17 +6,16 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::Start;
+use super::{Start, asked_secret};
 use crate::client::room::Options;
 use crate::client::{Client, Events, Journal, JournalError};
 use crate::name::{Nickname, RoomName};
 use crate::net::base::parse_base;
 use crate::secret::Password;
 use crate::terminal::chat::{self, Front, Manner, NoClient};
-use crate::terminal::look::complain;
 use crate::terminal::options::Exit;
 use crate::terminal::screen::Closed;
-use crate::terminal::secrets::{ask_secret, private_directory, read_secret};
+use crate::terminal::secrets::{private_directory, read_secret};
 
 /// Take part in the rooms of a talk-server.
 #[derive(ArgsInfo, Debug, Default, FromArgs)]
@@ -54,6 +53,12 @@ pub(super) struct Arguments {
     /// keep nothing for the next start
     #[argh(switch)]
     forget: bool,
+    /// print each event as a JSON object, and take commands as such
+    #[argh(switch)]
+    json: bool,
+    /// the language: en or ru (default: that of the environment)
+    #[argh(option, arg_name = "language")]
+    lang: Option<String>,
     /// read settings from this file, which must exist
     #[argh(option, arg_name = "file")]
     config: Option<String>,
@@ -62,14 +67,15 @@ pub(super) struct Arguments {
 /// What room mode was asked to do.
 #[derive(Clone, Debug)]
 pub(super) struct RoomOptions {
-    start: Start,
+    manner: Manner,
+    /// Where what is kept for the next start goes.
+    data: Option<PathBuf>,
     server: String,
     nick: String,
     rooms: Vec<String>,
     secret: Option<Password>,
     /// The secret is asked for.
     account: bool,
-    history: usize,
     once: bool,
     forget: bool,
 }
@@ -79,7 +85,8 @@ impl RoomOptions {
     /// [`Exit::Usage`].
     pub(super) fn read(given: &Arguments, start: Start) -> Result<Self, Exit> {
         let settings = start.settings(given.config.as_deref())?;
-        let person = start.look.person;
+        let manner = start.manner("room", given.lang.as_deref(), given.json)?;
+        let person = start.look.person && !given.json;
         let server =
             settings.value("server", given.server.as_deref(), parse_base)?.unwrap_or_else(|| DEFAULT_SERVER.into());
         let nick = settings.value("nick", given.nick.as_deref(), |nick| {
@@ -96,35 +103,27 @@ impl RoomOptions {
         }
         let secret =
             settings.value("secret-file", given.secret_file.as_deref(), |path| read_secret(Path::new(path)))?;
-        if given.account && secret.is_none() && !person {
-            return Err(Exit::usage(
-                "--account asks for the secret on a terminal; elsewhere there is --secret-file FILE",
-            ));
-        }
+        let account = start.asks_secret(given.account, secret.is_some())?;
         let count = |count: &str| match count.parse() {
             Ok(count) if count <= MOST_HISTORY => Ok(count),
             _ => Err(format!("a count is 0 to {MOST_HISTORY}")),
         };
         let history = settings.value("history", given.history.as_deref(), count)?;
         let history = history.unwrap_or(if person { HISTORY } else { 0 });
-        let (account, once, forget) = (given.account, given.once, given.forget);
-        Ok(Self { start, server, nick, rooms, secret, account, history, once, forget })
+        let (once, forget, data) = (given.once, given.forget, start.data);
+        let manner = Manner { history, keeps: !forget, ..manner };
+        Ok(Self { manner, data, server, nick, rooms, secret, account, once, forget })
     }
 
     /// Takes part until the user leaves. Every error was told when it ends.
     pub(super) fn run(mut self) -> ExitCode {
-        let style = self.start.look.style();
-        if self.account && self.secret.is_none() {
-            match ask_secret(&format!("secret of {}: ", self.nick)) {
+        if self.account {
+            match asked_secret(&self.manner, &self.nick) {
                 Ok(secret) => self.secret = Some(secret),
-                Err(reason) => {
-                    complain(style, &reason);
-                    return ExitCode::FAILURE;
-                }
+                Err(code) => return code,
             }
         }
-        let manner = Manner { history: self.history, keeps: !self.forget, ..self.start.manner("room") };
-        chat::run(manner, async move |front: &mut Front| self.connect(front).await)
+        chat::run(self.manner.clone(), async move |front: &mut Front| self.connect(front).await)
     }
 
     fn options(&self) -> Options {
@@ -166,11 +165,8 @@ impl RoomOptions {
             return Ok(None);
         }
         let failed = |error: io::Error| format!("nothing can be kept for the next start: {error}");
-        let directory = self
-            .start
-            .data
-            .clone()
-            .ok_or_else(|| failed(io::Error::other("there is no home directory; set TALK_DATA")))?;
+        let directory =
+            self.data.clone().ok_or_else(|| failed(io::Error::other("there is no home directory; set TALK_DATA")))?;
         private_directory(&directory).map_err(failed)?;
         // The file's name comes from a hash, never from what somebody typed.
         let id = blake3::hash(format!("room\n{}\n{}", self.server, self.nick).as_bytes()).to_hex();

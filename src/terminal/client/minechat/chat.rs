@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use argh::{ArgsInfo, FromArgs};
 
 use super::{
-    At, LISTEN_PORT, Table, WRITE_PORT, credential_path, history_count, newcomer, nickname, token, username,
+    At, LISTEN_PORT, Table, WRITE_PORT, credential_path, history_count, newcomer, nickname, places, token, username,
     whole_seconds,
 };
 use crate::client::{Client, Events};
@@ -61,12 +61,19 @@ pub(in crate::terminal::client) struct Arguments {
     /// silence of the port to hear after which its connection counts as dead (default none)
     #[argh(option, arg_name = "seconds")]
     silence: Option<String>,
+    /// print each event as a JSON object, and take commands as such
+    #[argh(switch)]
+    json: bool,
+    /// the language: en or ru (default: that of the environment)
+    #[argh(option, arg_name = "language")]
+    lang: Option<String>,
 }
 
 /// What it was asked to do.
 #[derive(Clone, Debug)]
 pub(in crate::terminal::client) struct ChatOptions {
     start: Start,
+    manner: Manner,
     table: Table,
     token: Option<Secret>,
     username: Option<String>,
@@ -82,15 +89,19 @@ impl ChatOptions {
         let listen = (given.listen_host.as_deref(), given.listen_port.as_deref());
         let write = (given.write_host.as_deref(), given.write_port.as_deref());
         let write = At::read("write-", write.0, write.1, WRITE_PORT)?;
+        let listen = At::read("listen-", listen.0, listen.1, LISTEN_PORT)?;
+        let manner = start.manner("chat", given.lang.as_deref(), given.json)?;
+        let place = places(manner.language, &listen, &write);
+        let history = history_count(given.history.as_deref(), &start)?;
         Ok(Self {
+            manner: Manner { history, place, again: true, ..manner },
             token: token(given.token.as_deref(), &start)?,
             username: username(given.username.as_deref())?,
             credentials: credential_path(given.credential_path.as_deref(), &start, &write),
             table: Table {
-                listen: At::read("listen-", listen.0, listen.1, LISTEN_PORT)?,
+                listen,
                 write,
                 history: given.history_path.as_ref().map(PathBuf::from),
-                count: history_count(given.history.as_deref(), &start)?,
                 silence: whole_seconds("--silence", given.silence.as_deref())?,
             },
             tried: false,
@@ -100,9 +111,7 @@ impl ChatOptions {
 
     /// Takes part until the user leaves. Every error was told when it ends.
     pub(in crate::terminal::client) fn run(mut self) -> ExitCode {
-        let (history, place) = (self.table.count, self.table.places(&self.start));
-        let manner = Manner { history, place, again: true, ..self.start.manner("chat") };
-        chat::run(manner, async move |front: &mut Front| self.connect(front).await)
+        chat::run(self.manner.clone(), async move |front: &mut Front| self.connect(front).await)
     }
 
     async fn connect(&mut self, front: &mut Front) -> Result<(Client, Events), NoClient> {
@@ -138,7 +147,7 @@ impl ChatOptions {
             return Err(NoClient::Wrong(language.text(Word::NeedsNickname).to_owned()));
         }
         loop {
-            let name = front.ask(language.text(Word::AskNickname)).await?;
+            let name = front.ask(Word::AskNickname).await?;
             if nickname(&name).is_ok() {
                 return Ok(name);
             }

@@ -45,38 +45,40 @@ pub(in crate::terminal::client) struct Arguments {
     /// say how the connection is
     #[argh(switch, short = 'l')]
     logging: bool,
+    /// print each message as a JSON object
+    #[argh(switch)]
+    json: bool,
+    /// the language: en or ru (default: that of the environment)
+    #[argh(option, arg_name = "language")]
+    lang: Option<String>,
 }
 
 /// What it was asked to do.
 #[derive(Clone, Debug)]
 pub(in crate::terminal::client) struct ListenOptions {
-    start: Start,
+    manner: Manner,
     at: At,
     history: Option<PathBuf>,
-    count: usize,
     silence: Option<Duration>,
-    logging: bool,
 }
 
 impl ListenOptions {
     /// # Errors
     /// [`Exit::Usage`].
     pub(in crate::terminal::client) fn read(given: &Arguments, start: Start) -> Result<Self, Exit> {
+        let manner = start.manner("listen", given.lang.as_deref(), given.json)?;
+        let steps = if given.logging { Steps::Logged } else { Steps::Hidden };
         Ok(Self {
+            manner: Manner { history: history_count(given.history.as_deref(), &start)?, deaf: true, steps, ..manner },
             at: At::read("", given.host.as_deref(), given.port.as_deref(), LISTEN_PORT)?,
             history: given.history_path.as_ref().map(PathBuf::from),
-            count: history_count(given.history.as_deref(), &start)?,
             silence: whole_seconds("--silence", given.silence.as_deref())?,
-            logging: given.logging,
-            start,
         })
     }
 
     /// Hears until it is told to end. Every error was told then.
     pub(in crate::terminal::client) fn run(mut self) -> ExitCode {
-        let steps = if self.logging { Steps::Logged } else { Steps::Hidden };
-        let manner = Manner { history: self.count, deaf: true, steps, ..self.start.manner("listen") };
-        chat::run(manner, async move |front: &mut Front| self.connect(front).await)
+        chat::run(self.manner.clone(), async move |front: &mut Front| self.connect(front).await)
     }
 
     async fn connect(&mut self, front: &mut Front) -> Result<(Client, Events), NoClient> {

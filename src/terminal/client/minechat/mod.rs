@@ -24,7 +24,7 @@ use crate::terminal::history::HistoryFile;
 use crate::terminal::options::Exit;
 use crate::terminal::screen::Closed;
 use crate::terminal::secrets::private_directory;
-use crate::terminal::words::Word;
+use crate::terminal::words::{Language, Word};
 
 /// One port of a server.
 #[derive(Clone, Debug)]
@@ -55,7 +55,6 @@ struct Table {
     write: At,
     /// The file for what is said, until it is open.
     history: Option<PathBuf>,
-    count: usize,
     silence: Option<Duration>,
 }
 
@@ -85,12 +84,11 @@ impl Table {
         };
         options.connect().map_err(|error| NoClient::Wrong(error.to_string()))
     }
+}
 
-    fn places(&self, start: &Start) -> Vec<String> {
-        let language = start.manner("").language;
-        let (reads, writes) = (self.listen.place(), self.write.place());
-        vec![language.say(Word::ReadsAt, &[&reads]), language.say(Word::WritesAt, &[&writes])]
-    }
+/// Where the talk is, for the status.
+fn places(language: Language, listen: &At, write: &At) -> Vec<String> {
+    vec![language.say(Word::ReadsAt, &[&listen.place()]), language.say(Word::WritesAt, &[&write.place()])]
 }
 
 /// Where accounts are kept: in the file that was named, else in one of this program's for this server.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::{At, LISTEN_PORT, Table, WRITE_PORT, credential_path, history_count, newcomer, nickname, username};
+use super::{At, LISTEN_PORT, Table, WRITE_PORT, credential_path, history_count, newcomer, nickname, places, username};
 use crate::client::{Client, Events};
 use crate::terminal::chat::{self, Front, Manner, NoClient};
 use crate::terminal::client::Start;
@@ -49,12 +49,19 @@ pub(in crate::terminal::client) struct Arguments {
     /// how many lines of the history file are shown in the chat at first (default 20 on a terminal, else 0)
     #[argh(option, arg_name = "count")]
     history: Option<String>,
+    /// print each event as a JSON object, and take commands as such
+    #[argh(switch)]
+    json: bool,
+    /// the language: en or ru (default: that of the environment)
+    #[argh(option, arg_name = "language")]
+    lang: Option<String>,
 }
 
 /// What it was asked to do.
 #[derive(Clone, Debug)]
 pub(in crate::terminal::client) struct RegisterOptions {
     start: Start,
+    manner: Manner,
     table: Table,
     username: Option<String>,
     credentials: Option<PathBuf>,
@@ -67,32 +74,29 @@ impl RegisterOptions {
         let listen = (given.listen_host.as_deref(), given.listen_port.as_deref());
         let write = (given.write_host.as_deref(), given.write_port.as_deref());
         let write = At::read("write-", write.0, write.1, WRITE_PORT)?;
+        let listen = At::read("listen-", listen.0, listen.1, LISTEN_PORT)?;
+        let manner = start.manner("register", given.lang.as_deref(), given.json)?;
+        let place = places(manner.language, &listen, &write);
+        let history = history_count(given.history.as_deref(), &start)?;
         Ok(Self {
+            manner: Manner { history, place, ..manner },
             username: username(given.username.as_deref())?,
             credentials: credential_path(given.credential_path.as_deref(), &start, &write),
-            table: Table {
-                listen: At::read("listen-", listen.0, listen.1, LISTEN_PORT)?,
-                write,
-                history: given.history_path.as_ref().map(PathBuf::from),
-                count: history_count(given.history.as_deref(), &start)?,
-                silence: None,
-            },
+            table: Table { listen, write, history: given.history_path.as_ref().map(PathBuf::from), silence: None },
             start,
         })
     }
 
     /// Registers, and takes part until the user leaves. Every error was told when it ends.
     pub(in crate::terminal::client) fn run(mut self) -> ExitCode {
-        let (history, place) = (self.table.count, self.table.places(&self.start));
-        let manner = Manner { history, place, ..self.start.manner("register") };
-        chat::run(manner, async move |front: &mut Front| self.connect(front).await)
+        chat::run(self.manner.clone(), async move |front: &mut Front| self.connect(front).await)
     }
 
     async fn connect(&mut self, front: &mut Front) -> Result<(Client, Events), NoClient> {
         let language = front.manner().language;
         let mut wish = match self.username.take() {
             Some(name) => name,
-            None => front.ask(language.text(Word::AskNickname)).await?,
+            None => front.ask(Word::AskNickname).await?,
         };
         let mut last = None;
         loop {
@@ -109,8 +113,8 @@ impl RegisterOptions {
                 Err(no) => return Err(no),
             }
             wish = match &last {
-                None => front.ask(language.text(Word::AskNickname)).await?,
-                Some(account) => match front.ask_or_not(language.text(Word::AskNext)).await? {
+                None => front.ask(Word::AskNickname).await?,
+                Some(account) => match front.ask_or_not(Word::AskNext).await? {
                     Some(name) => name,
                     None => return self.table.sit(front, &account.hash).await,
                 },

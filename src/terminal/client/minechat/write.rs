@@ -11,7 +11,7 @@ use super::{At, WRITE_PORT, credential_path, keep_account, token, username, whol
 use crate::client::minechat::Options;
 use crate::client::{Ended, Event, Refused, State};
 use crate::secret::Secret;
-use crate::terminal::chat::{LOST, REFUSED};
+use crate::terminal::chat::{self, LOST, REFUSED};
 use crate::terminal::client::Start;
 use crate::terminal::credentials;
 use crate::terminal::look::complain;
@@ -59,6 +59,12 @@ pub(in crate::terminal::client) struct Arguments {
     /// say what is done
     #[argh(switch, short = 'l')]
     logging: bool,
+    /// print each event as a JSON object
+    #[argh(switch)]
+    json: bool,
+    /// the language: en or ru (default: that of the environment)
+    #[argh(option, arg_name = "language")]
+    lang: Option<String>,
 }
 
 /// What it was asked to do.
@@ -73,6 +79,7 @@ pub(in crate::terminal::client) struct WriteOptions {
     credentials: Option<PathBuf>,
     timeout: Duration,
     logging: bool,
+    json: bool,
 }
 
 impl WriteOptions {
@@ -88,7 +95,8 @@ impl WriteOptions {
             credentials: credential_path(given.credential_path.as_deref(), &start, &at),
             timeout: whole_seconds("--timeout", given.timeout.as_deref())?.unwrap_or(TIMEOUT),
             logging: given.logging,
-            language: start.manner("write").language,
+            json: given.json,
+            language: start.language(given.lang.as_deref())?,
             at,
             start,
         })
@@ -144,6 +152,9 @@ impl WriteOptions {
         }
         let mut kept = true;
         while let Some(event) = events.next().await {
+            if self.json {
+                let _ = plain::print(Shown::Out(chat::as_json(&event)));
+            }
             let text = Beginning(&self.message);
             match event {
                 Event::Account(told) if account.is_none() => {
