@@ -103,7 +103,7 @@ impl<'a> Talk<'a> {
         if self.front.manner.json {
             let hello = json::hello(self.front.manner.mode, |ability| self.client.can(ability));
             self.front.show(Shown::Out(hello)).await?;
-        } else {
+        } else if !self.front.manner.deaf {
             let connecting = self.front.screen.style().notice(self.front.say(Word::Connecting, &[]));
             self.front.step(connecting).await?;
         }
