@@ -243,10 +243,10 @@ fn what_strangers_say_and_are_called_is_shown_as_one_harmless_line() {
         mallory.type_line(&format!("{{\"do\":\"say\",\"text\":\"{text}\"}}"));
         assert_eq!(ann.line(|line| line.starts_with("mallory")), shown);
     }
-    mallory.type_line("{\"do\":\"rename\",\"name\":\"*\"}");
-    ann.line(|line| line == "* mallory is called * now");
-    mallory.type_line("bob joined");
-    assert_eq!(ann.line(|line| line.ends_with("bob joined")), "*: bob joined");
+    mallory.type_line("{\"do\":\"rename\",\"name\":\"(direct) bob\"}");
+    ann.line(|line| line == "* mallory is called (direct) bob now");
+    mallory.type_line("boo");
+    assert_eq!(ann.line(|line| line.ends_with("boo")), "(direct) bob: boo");
 }
 
 #[test]

@@ -5,6 +5,8 @@
 mod chat;
 mod client;
 mod commands;
+mod credentials;
+mod history;
 mod input;
 mod line;
 mod look;

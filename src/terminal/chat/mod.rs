@@ -1,7 +1,7 @@
 //! Line mode: one conversation over a [`Client`] and its [`Events`], whatever the protocol. Each thing is one flat line,
 //! which a screen reader reads as it comes, and nothing is painted over.
 
-mod json;
+pub(super) mod json;
 mod own;
 mod talk;
 mod tell;
@@ -13,7 +13,9 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::talk::{Outcome, Talk};
+use self::tell::Here;
 use super::commands::Commands;
+use super::history::{self, HistoryFile};
 use super::input::{Input, Typed};
 use super::line::{Completer, Gate, Line, Restore, complete};
 use super::look::{Look, complain};
@@ -22,7 +24,7 @@ use super::screen::{Closed, Screen, Shown};
 use super::signals::Signals;
 use super::start::{self, Log};
 use super::words::{Language, Word};
-use crate::client::{Client, Events};
+use crate::client::{Client, Event, Events, Heard};
 
 /// How a mode talks.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +49,23 @@ pub(super) struct Manner {
     pub(super) unconfirmed: bool,
     /// Whoever is not let in is asked again.
     pub(super) again: bool,
+    /// Nothing is typed: the input is left alone, and the program runs until it is told to end.
+    pub(super) deaf: bool,
+    /// How the connection is: told, kept to itself, or logged.
+    pub(super) steps: Steps,
+    /// Where the talk is, for the status.
+    pub(super) place: Vec<String>,
+}
+
+/// What becomes of news of the connection.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Steps {
+    /// They stand among all else.
+    #[default]
+    Shown,
+    /// They go to stderr.
+    Logged,
+    Hidden,
 }
 
 /// Why there is nothing to talk by.
@@ -74,7 +93,9 @@ async fn to_the_end(
 ) -> ExitCode {
     let style = manner.look.style();
     let restore = Restore::new();
-    let opened = Signals::listen().and_then(|signals| Ok((signals, Front::open(manner, &log)?)));
+    // What runs by itself may outlive the terminal that it was started from.
+    let signals = if manner.deaf { Signals::without_hangup() } else { Signals::listen() };
+    let opened = signals.and_then(|signals| Ok((signals, Front::open(manner, &log)?)));
     let (mut signals, mut front) = match opened {
         Ok(opened) => opened,
         Err(error) => {
@@ -120,6 +141,11 @@ async fn to_the_end(
     }
 }
 
+/// An event for programs.
+pub(super) fn as_json(event: &Event) -> String {
+    json::event(event)
+}
+
 /// Where a conversation is typed and shown.
 pub(super) struct Front {
     manner: Manner,
@@ -130,6 +156,9 @@ pub(super) struct Front {
     known: Arc<Mutex<Known>>,
     /// What the user is called, where that is known before there is a connection.
     pub(super) name: Option<String>,
+    history: Option<HistoryFile>,
+    /// The history could not be written the last time.
+    unwritten: bool,
 }
 
 /// What is completed.
@@ -141,7 +170,7 @@ struct Known {
 
 impl Front {
     fn open(manner: Manner, log: &Log) -> io::Result<Self> {
-        let (style, person) = (manner.look.style(), manner.look.person && !manner.json);
+        let (style, person) = (manner.look.style(), manner.look.person && !manner.json && !manner.deaf);
         let gate = Gate::new();
         let known = Arc::new(Mutex::new(Known::default()));
         let (input, screen) = if person {
@@ -158,7 +187,7 @@ impl Front {
         } else {
             (Input::new(|_| plain::read())?, Screen::new(style, plain::print)?)
         };
-        Ok(Self { manner, person, input, screen, gate, known, name: None })
+        Ok(Self { manner, person, input, screen, gate, known, name: None, history: None, unwritten: false })
     }
 
     /// Asks for a line before there is anybody to talk to; a pipe is shown what is asked for, a program is not.
@@ -166,19 +195,7 @@ impl Front {
     /// # Errors
     /// [`NoClient`]: nobody answers.
     pub(super) async fn ask(&mut self, what: Word) -> Result<String, NoClient> {
-        let prompt = format!("{} ", self.manner.language.text(what));
-        if !self.person && !self.manner.json {
-            self.show(Shown::Out(prompt.trim_end().to_owned())).await.map_err(|Closed| NoClient::Left)?;
-        }
-        loop {
-            self.input.ask(prompt.clone());
-            match self.input.next().await {
-                Typed::Line(line) if line.trim().is_empty() => {}
-                Typed::Line(line) => return Ok(line.trim().to_owned()),
-                Typed::Bad(reason) => self.error(&reason).await.map_err(|Closed| NoClient::Left)?,
-                Typed::End | Typed::Interrupt => return Err(NoClient::Left),
-            }
-        }
+        self.line(what, false).await
     }
 
     /// Tells what went wrong.
@@ -203,6 +220,92 @@ impl Front {
         self.error(text).await.map_err(|Closed| NoClient::Left)
     }
 
+    /// Asks as [`Front::ask`] does; `None` when nothing but Enter was typed.
+    ///
+    /// # Errors
+    /// [`NoClient`]: nobody answers.
+    pub(super) async fn ask_or_not(&mut self, what: Word) -> Result<Option<String>, NoClient> {
+        self.line(what, true).await.map(|line| Some(line).filter(|line| !line.is_empty()))
+    }
+
+    async fn line(&mut self, what: Word, or_none: bool) -> Result<String, NoClient> {
+        let prompt = format!("{} ", self.manner.language.text(what));
+        if !self.person && !self.manner.json {
+            self.show(Shown::Out(prompt.trim_end().to_owned())).await.map_err(|Closed| NoClient::Left)?;
+        }
+        loop {
+            self.input.ask(prompt.clone());
+            match self.input.next().await {
+                Typed::Line(line) if line.trim().is_empty() && !or_none => {}
+                Typed::Line(line) => return Ok(line.trim().to_owned()),
+                Typed::Bad(reason) => self.error(&reason).await.map_err(|Closed| NoClient::Left)?,
+                Typed::End | Typed::Interrupt => return Err(NoClient::Left),
+            }
+        }
+    }
+
+    /// Tells what was done before there is anybody to talk to.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub(super) async fn tell(&self, word: Word, places: &[&dyn std::fmt::Display]) -> Result<(), Closed> {
+        let text = self.say(word, places);
+        let shown = if self.manner.json { Shown::Out(json::answer(&text)) } else { self.screen.style().notice(text) };
+        self.show(shown).await
+    }
+
+    /// Shows the last lines of a history, and keeps what is said from now on there.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub(super) async fn keep_history(&mut self, mut file: HistoryFile) -> Result<(), Closed> {
+        match file.last(self.manner.history) {
+            Ok(lines) => {
+                for line in lines {
+                    let event = history::read(&line).map_or(Event::Notice(line), Event::Message);
+                    let shown = match self.manner.json {
+                        true => Some(Shown::Out(json::event(&event))),
+                        false => self.told(&event, &Here::default()),
+                    };
+                    if let Some(shown) = shown {
+                        self.show(shown).await?;
+                    }
+                }
+            }
+            Err(error) => self.error(&self.say(Word::NoHistory, &[&error])).await?,
+        }
+        self.history = Some(file);
+        Ok(())
+    }
+
+    /// Writes a message into the history, if there is one; false when that failed.
+    async fn record(&mut self, message: &Heard) -> Result<bool, Closed> {
+        let Some(file) = &mut self.history else { return Ok(true) };
+        let Err(error) = file.add(message) else {
+            self.unwritten = false;
+            return Ok(true);
+        };
+        // It will be the same for the next ones.
+        if !std::mem::replace(&mut self.unwritten, true) {
+            self.error(&self.say(Word::NoHistory, &[&error])).await?;
+        }
+        Ok(false)
+    }
+
+    /// Shows news of the connection.
+    async fn step(&self, shown: Shown) -> Result<(), Closed> {
+        match (self.manner.steps, shown) {
+            (Steps::Shown, shown) => self.show(shown).await,
+            (Steps::Logged, Shown::Out(text) | Shown::Err(text)) => self.show(Shown::Err(text)).await,
+            (Steps::Hidden, _) => Ok(()),
+        }
+    }
+
+    /// What this front is to do.
+    pub(super) fn manner(&self) -> &Manner {
+        &self.manner
+    }
+
     async fn show(&self, shown: Shown) -> Result<(), Closed> {
         self.screen.show(shown).await
     }
@@ -217,6 +320,6 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 }
 
 /// The server does not let the user in.
-const REFUSED: u8 = 3;
+pub(super) const REFUSED: u8 = 3;
 /// The connection is lost, or could not be made, and there was to be one only.
-const LOST: u8 = 4;
+pub(super) const LOST: u8 = 4;

@@ -103,8 +103,9 @@ impl<'a> Talk<'a> {
         if self.front.manner.json {
             let hello = json::hello(self.front.manner.mode, |ability| self.client.can(ability));
             self.front.show(Shown::Out(hello)).await?;
-        } else {
-            self.notice(Word::Connecting, &[]).await?;
+        } else if !self.front.manner.deaf {
+            let connecting = self.front.screen.style().notice(self.front.say(Word::Connecting, &[]));
+            self.front.step(connecting).await?;
         }
         loop {
             self.catch_up().await?;
@@ -113,6 +114,7 @@ impl<'a> Talk<'a> {
             }
             // What a pipe says at once is not to be refused for want of a connection that is about to stand.
             let listens = self.front.person || self.connection != Connection::New;
+            let listens = listens && !self.front.manner.deaf;
             if listens && (!self.front.person || Instant::now() >= self.prompt_at) {
                 let prompt = self.prompt();
                 self.front.input.ask(prompt);
@@ -320,6 +322,9 @@ impl<'a> Talk<'a> {
                 // What was typed here stands there already, and its state says the rest.
                 shown = !(message.own && !message.past && message.id.as_ref().is_some_and(|id| self.own.knows(id)));
                 self.know(&message.from);
+                if !message.past {
+                    self.failed |= !self.front.record(message).await?;
+                }
             }
             Event::Restored { id, text, .. } => self.own.add(id.clone(), text.clone()),
             Event::State { id, state } => {
@@ -361,6 +366,7 @@ impl<'a> Talk<'a> {
             return self.front.show(Shown::Out(json::event(event))).await;
         }
         match self.front.told(event, &self.here) {
+            Some(step) if matches!(event, Event::Connected { .. } | Event::Lost { .. }) => self.front.step(step).await,
             Some(shown) => self.front.show(shown).await,
             None => Ok(()),
         }
@@ -403,7 +409,8 @@ impl<'a> Talk<'a> {
                 .await;
         }
         let style = front.screen.style();
-        for line in [connection, goes, waiting].iter().filter(|line| !line.is_empty()) {
+        let lines = [connection].into_iter().chain(front.manner.place.iter().cloned()).chain([goes, waiting]);
+        for line in lines.filter(|line| !line.is_empty()) {
             front.show(style.notice(line)).await?;
         }
         for text in self.own.last() {

@@ -81,6 +81,8 @@ impl Front {
                 Some(Shown::Out(lines))
             }
             Event::HistoryEnd { room, complete: true } => notice(Word::HistoryEnd, &[room]),
+            // The end says the same.
+            Event::Refused { code: Some(code), .. } if code == "unknown_token" => None,
             Event::Refused { reason, .. } => Some(style.error(reason)),
             // States are shown when they stay, the end when it is known how.
             _ => None,

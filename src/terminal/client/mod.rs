@@ -1,6 +1,7 @@
 //! The options of `talk-client`: one command for each way to take part, and what they share.
 
 mod console;
+mod minechat;
 mod pair;
 mod peer;
 mod room;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use argh::{ArgsInfo, FromArgs};
 
 use self::console::ConsoleOptions;
+use self::minechat::{ChatOptions, ListenOptions, RegisterOptions, WriteOptions};
 use self::pair::PairOptions;
 use self::peer::PeerOptions;
 use self::room::RoomOptions;
@@ -35,6 +37,10 @@ enum Chosen {
     Room(RoomOptions),
     Pair(PairOptions),
     Console(ConsoleOptions),
+    Listen(ListenOptions),
+    Write(WriteOptions),
+    Register(RegisterOptions),
+    Chat(ChatOptions),
 }
 
 /// The commands; without one it is a peer.
@@ -44,6 +50,10 @@ enum Mode {
     Room(room::Arguments),
     Pair(pair::Arguments),
     Console(console::Arguments),
+    Listen(minechat::ListenArguments),
+    Write(minechat::WriteArguments),
+    Register(minechat::RegisterArguments),
+    Chat(minechat::ChatArguments),
 }
 
 impl ClientOptions {
@@ -59,6 +69,10 @@ impl ClientOptions {
             Some(Mode::Room(given)) => Chosen::Room(RoomOptions::read(&given, start)?),
             Some(Mode::Pair(given)) => Chosen::Pair(PairOptions::read(given, &start)?),
             Some(Mode::Console(given)) => Chosen::Console(ConsoleOptions::read(given, &start)?),
+            Some(Mode::Listen(given)) => Chosen::Listen(ListenOptions::read(&given, start)?),
+            Some(Mode::Write(given)) => Chosen::Write(WriteOptions::read(&given, start)?),
+            Some(Mode::Register(given)) => Chosen::Register(RegisterOptions::read(&given, start)?),
+            Some(Mode::Chat(given)) => Chosen::Chat(ChatOptions::read(&given, start)?),
         }))
     }
 
@@ -70,6 +84,10 @@ impl ClientOptions {
             Chosen::Room(options) => options.run(),
             Chosen::Pair(options) => options.run(),
             Chosen::Console(options) => options.run(),
+            Chosen::Listen(options) => options.run(),
+            Chosen::Write(options) => options.run(),
+            Chosen::Register(options) => options.run(),
+            Chosen::Chat(options) => options.run(),
         }
     }
 }
@@ -149,7 +167,18 @@ pub(super) fn port_or_0(port: &str) -> Result<u16, &'static str> {
 
 const PROGRAM: &str = "talk-client";
 /// Spellings of other programs' options.
-const ALIASES: &[Alias] = &[("--ip", "--host")];
+const ALIASES: &[Alias] = &[
+    ("--ip", "--host"),
+    ("-host", "--host"),
+    ("-lh", "--listen-host"),
+    ("-lp", "--listen-port"),
+    ("-wh", "--write-host"),
+    ("-wp", "--write-port"),
+    ("-hp", "--history-path"),
+    ("-cp", "--credential-path"),
+    ("--log", "--logging"),
+    ("--logs", "--logging"),
+];
 /// What may stand in the settings file.
 const KEYS: &[&str] =
     &["name", "registry", "host", "port", "protocol", "public-url", "server", "nick", "room", "secret-file"];
