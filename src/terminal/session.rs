@@ -88,6 +88,7 @@ pub(super) async fn run(peer: Peer, events: Events, manner: Manner<'_>, signals:
         unconfirmed: BTreeSet::new(),
         heard,
         registry_lost: false,
+        registry_known: false,
         failed: false,
         language,
         json,
@@ -125,6 +126,8 @@ struct Session {
     unconfirmed: BTreeSet<UserName>,
     heard: Heard,
     registry_lost: bool,
+    /// Whether the registry ever answered.
+    registry_known: bool,
     failed: bool,
     language: Language,
     /// Events are shown as JSON objects.
@@ -322,6 +325,7 @@ impl Session {
     async fn settle(&mut self, done: Done, first: bool) -> Result<(), Closed> {
         match done {
             Done::Update(Ok(users)) => {
+                self.registry_known = true;
                 let gone = self.selected.take_if(|name| !users.contains_key(name));
                 self.show_users(&users).await?;
                 if let Some(name) = gone {
@@ -378,10 +382,12 @@ impl Session {
             }
             Event::RegistryLost { reason } => {
                 self.registry_lost = true;
-                self.tell(&self.language.say(Word::RegistryLost, &[&reason])).await?;
+                let advice = self.language.text(Word::Registries);
+                let advice = if self.registry_known { String::new() } else { format!(" ({advice})") };
+                self.tell(&self.language.say(Word::RegistryLost, &[&reason, &advice])).await?;
             }
             Event::RegistryFound => {
-                self.registry_lost = false;
+                (self.registry_lost, self.registry_known) = (false, true);
                 self.notice(Word::RegistryFound, &[]).await?;
             }
             Event::NameLost => {

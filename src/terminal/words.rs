@@ -180,7 +180,8 @@ words! {
     NoUser: "there is no user {0}; :update shows who is there", "нет пользователя {0}; :update покажет, кто есть";
     Unreachable: "{0} is at {1}, which nothing here can reach", "{0} по адресу {1}, туда отсюда не добраться";
     BadName: "no user can have that name: {0}", "такого имени быть не может: {0}";
-    RegistryLost: "{0}; trying again", "{0}; пробую ещё";
+    RegistryLost: "{0}; trying again{1}", "{0}; пробую ещё{1}";
+    Registries: "--registry URL names another: 'registry' is at http://127.0.0.1:8088, and a talk-server has one at its port, 7000", "--registry URL называет другой: 'registry' живёт на http://127.0.0.1:8088, а у talk-server он на его порту, 7000";
     RegistryFound: "the registry answers again", "реестр снова отвечает";
     NameLost: "the registry knows somebody else as {0} now: others no longer find you", "в реестре под именем {0} теперь кто-то другой: вас больше не найти";
     ConfirmsNothing: "{0} confirms nothing: a text may be lost without a word about it", "{0} ничего не подтверждает: текст может пропасть без вести";
