@@ -7,7 +7,7 @@ mod common;
 
 use std::process::Command;
 
-use common::programs::{ClientProgram, Finished, Home};
+use common::programs::{ClientProgram, Finished, Home, RegistryProgram};
 use common::wires_program::WiresProgram;
 
 /// Starts, and waits until there is a connection.
@@ -346,6 +346,14 @@ fn the_language_is_that_of_the_environment_or_as_it_is_asked_for() {
         assert!(done.out.iter().any(|line| line == wanted), "{done:?}");
         let russian_help = done.out.iter().any(|line| line.contains("показать комнаты"));
         assert_eq!(russian_help, wanted == russian, "{done:?}");
+    }
+    let registry = RegistryProgram::start(&home);
+    let peer = format!("--name ann --port 0 --lang ru --registry {}", registry.url);
+    let done = run(home.client(&peer), ":user nobody\n:help\n");
+    assert_eq!(done.code(), Some(1), "{done:?}");
+    assert!(done.err.contains("нет пользователя nobody"), "{done:?}");
+    for wanted in ["* вы ann, адрес http://127.0.0.1:", "1 пользователь:", ":user ИМЯ"] {
+        assert!(done.out.iter().any(|line| line.starts_with(wanted)), "{wanted}: {done:?}");
     }
     let done = run(home.client("console --lang ru --once --port 1"), "аня\n");
     assert_eq!((done.code(), done.out.first().map(String::as_str)), (Some(4), Some("Имя:")), "{done:?}");
