@@ -181,7 +181,7 @@ const ALIASES: &[Alias] = &[
 ];
 /// What may stand in the settings file.
 const KEYS: &[&str] =
-    &["name", "registry", "host", "port", "protocol", "public-url", "server", "nick", "room", "secret-file"];
+    &["name", "registry", "host", "port", "protocol", "public-url", "server", "nick", "room", "secret-file", "history"];
 /// Where a peer listens.
 const DEFAULT_PORT: u16 = 8080;
 /// What to do when the port or the host is not to be had.
