@@ -107,6 +107,7 @@ words! {
     Left: "{0} left", "{0} больше не здесь";
     Renamed: "{0} is called {1} now", "{0} теперь зовётся {1}";
     Users: "{0} here: {1}", "здесь {0}: {1}";
+    UserCount: "{0} here", "здесь {0}";
     UsersIn: "{0} in {2}: {1}", "в {2} {0}: {1}";
     Rooms: "rooms: {0}", "комнаты: {0}";
     NoRooms: "there are no rooms", "комнат нет";

@@ -147,6 +147,12 @@ impl ClientProgram {
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
+    /// Types as it is.
+    pub(crate) fn type_text(&mut self, text: &str) {
+        // Whoever ended before the last of it says why.
+        let _ = self.stdin.as_mut().unwrap().write_all(text.as_bytes());
+    }
+
     /// The next line of stdout for which `wanted` says yes.
     pub(crate) fn line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + LONG;

@@ -47,7 +47,7 @@ pub(super) struct Manner {
     pub(super) familiar: bool,
     /// The protocol confirms nothing: what was sent is done.
     pub(super) unconfirmed: bool,
-    /// Whoever is not let in at first is asked again.
+    /// Whoever is not let in is asked again.
     pub(super) again: bool,
     /// Nothing is typed: the input is left alone, and the program runs until it is told to end.
     pub(super) deaf: bool,
@@ -119,7 +119,7 @@ async fn to_the_end(
         };
         let outcome = Talk::new(client, events, &mut front).run(&mut signals).await;
         match outcome {
-            Outcome::Refused { at_once: true } if front.manner.again && front.person => {}
+            Outcome::Refused if front.manner.again && front.person => {}
             outcome => break outcome,
         }
     };
@@ -136,7 +136,7 @@ async fn to_the_end(
         // A person has seen what failed; a script must be able to ask.
         Outcome::Left { well } if well || person => ExitCode::SUCCESS,
         Outcome::Left { .. } => ExitCode::FAILURE,
-        Outcome::Refused { .. } => ExitCode::from(REFUSED),
+        Outcome::Refused => ExitCode::from(REFUSED),
         Outcome::Lost => ExitCode::from(LOST),
     }
 }
@@ -157,6 +157,8 @@ pub(super) struct Front {
     history: Option<HistoryFile>,
     /// The history could not be written the last time.
     unwritten: bool,
+    /// What the user is called, where that is known before there is a connection.
+    pub(super) name: Option<String>,
 }
 
 /// What is completed.
@@ -185,7 +187,7 @@ impl Front {
         } else {
             (Input::new(|_| plain::read())?, Screen::new(style, plain::print)?)
         };
-        Ok(Self { manner, person, input, screen, gate, known, history: None, unwritten: false })
+        Ok(Self { manner, person, input, screen, gate, known, history: None, unwritten: false, name: None })
     }
 
     /// Asks for a line before there is anybody to talk to; a pipe is shown what is asked for, a program is not.

@@ -26,8 +26,8 @@ pub(super) enum Outcome {
     Left { well: bool },
     /// The user did not want to wait for the end.
     Aborted,
-    /// The server does not let the user in; `at_once`: it never did.
-    Refused { at_once: bool },
+    /// The server does not let the user in.
+    Refused,
     /// The connection is lost, and there was to be one only.
     Lost,
 }
@@ -43,8 +43,10 @@ pub(super) struct Talk<'a> {
     own: Own,
     here: Here,
     connection: Connection,
-    /// Questions whose answers are not there yet.
-    asked: usize,
+    /// Where texts went before another place was asked for, which is not known yet.
+    went: Option<String>,
+    /// When the user is asked for a line, also if it is not known yet where that goes.
+    prompt_at: Instant,
     failed: bool,
     ended: Option<Ended>,
 }
@@ -62,15 +64,16 @@ impl<'a> Talk<'a> {
         let commands = Commands::of_client(|ability| client.can(ability));
         lock(&front.known).commands = Some(commands.clone());
         Self {
-            front,
             client,
             events,
             behind: VecDeque::new(),
             commands,
             own: Own::default(),
-            here: Here::default(),
+            here: Here { name: front.name.take(), ..Here::default() },
+            front,
             connection: Connection::New,
-            asked: 0,
+            went: None,
+            prompt_at: Instant::now() + PATIENCE,
             failed: false,
             ended: None,
         }
@@ -82,10 +85,7 @@ impl<'a> Talk<'a> {
             biased;
             talked = self.talk() => talked,
             // Outside of it, as it may be waiting for a screen that takes nothing more.
-            () = signals.next() => {
-                self.asked = 0;
-                Ok(())
-            }
+            () = signals.next() => Ok(()),
         };
         self.front.gate.release();
         let left = tokio::select! {
@@ -93,7 +93,7 @@ impl<'a> Talk<'a> {
             () = signals.next() => return Outcome::Aborted,
         };
         match self.ended {
-            Some(Ended::Refused(_)) => Outcome::Refused { at_once: !self.was_connected() },
+            Some(Ended::Refused(_)) => Outcome::Refused,
             Some(Ended::Lost(_)) => Outcome::Lost,
             _ => Outcome::Left { well: !self.failed && left.is_ok() },
         }
@@ -115,7 +115,7 @@ impl<'a> Talk<'a> {
             // What a pipe says at once is not to be refused for want of a connection that is about to stand.
             let listens = self.front.person || self.connection != Connection::New;
             let listens = listens && !self.front.manner.deaf;
-            if listens {
+            if listens && (!self.front.person || Instant::now() >= self.prompt_at) {
                 let prompt = self.prompt();
                 self.front.input.ask(prompt);
             }
@@ -130,29 +130,18 @@ impl<'a> Talk<'a> {
                         return Ok(());
                     }
                 }
+                () = tokio::time::sleep_until(self.prompt_at), if self.front.person && !self.front.input.is_asked() => {}
                 () = until(due) => self.show_states(Some(Instant::now())).await?,
                 () = self.front.screen.closed() => return Err(Closed),
             }
         }
     }
 
-    /// Waits for answers and for what is under way, says goodbye, and shows what came until then.
+    /// Says goodbye when what is under way has arrived and what was asked is answered, and shows what came until then.
     async fn leave(&mut self) -> Result<(), Closed> {
         let unsettled = self.own.unsettled(self.front.manner.unconfirmed);
         if self.front.person && unsettled > 0 && self.ended.is_none() {
             self.notice(Word::Waiting, &[&unsettled]).await?;
-        }
-        let until = Instant::now() + ANSWERS;
-        while self.asked > 0 && self.ended.is_none() {
-            self.catch_up().await?;
-            tokio::select! {
-                Some(event) = self.events.next() => self.hear(event).await?,
-                () = tokio::time::sleep_until(until) => {
-                    self.failed = true;
-                    break;
-                }
-                else => break,
-            }
         }
         if self.ended.is_none() {
             let client = self.client.clone();
@@ -291,13 +280,16 @@ impl<'a> Talk<'a> {
     }
 
     async fn ask(&mut self, ask: Ask) -> Result<(), Closed> {
-        let answered = matches!(ask.kind(), Ability::Users | Ability::Rooms | Ability::History | Ability::Search);
+        if matches!(ask.kind(), Ability::Select | Ability::Enter | Ability::Create | Ability::Leave | Ability::Rename) {
+            self.prompt_at = Instant::now() + PATIENCE;
+        }
+        if ask.kind() == Ability::Select {
+            // Until it is known, the prompt must not name whom the next line will not go to.
+            self.went = self.here.to.take();
+        }
         let client = self.client.clone();
         match self.meanwhile(client.ask(ask)).await {
-            Ok(()) => {
-                self.asked += usize::from(answered);
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(refused) => self.wrong(&self.front.refused(&refused)).await,
         }
     }
@@ -309,6 +301,9 @@ impl<'a> Talk<'a> {
                 self.here.name.clone_from(name);
                 let first = !self.was_connected();
                 self.connection = Connection::Up;
+                if !self.client.can(Ability::Select) {
+                    self.prompt_at = Instant::now();
+                }
                 self.show(&event).await?;
                 self.here.again = true;
                 if first && resumed.is_none() && self.front.manner.history > 0 && self.client.can(Ability::History) {
@@ -318,7 +313,7 @@ impl<'a> Talk<'a> {
                 return Ok(());
             }
             Event::Lost { retry_in, .. } => {
-                self.asked = 0;
+                self.prompt_at = Instant::now();
                 let ever = self.was_connected();
                 self.connection = Connection::Down { until: Instant::now() + *retry_in, ever };
             }
@@ -339,27 +334,26 @@ impl<'a> Talk<'a> {
             Event::Happened { user, what, .. } => {
                 if let Happened::Renamed(to) = what {
                     if self.here.name.as_ref() == Some(user) {
+                        self.prompt_at = Instant::now();
                         self.here.name = Some(to.clone());
                     }
                     self.know(to);
                 }
                 self.know(user);
             }
-            Event::Users { names, .. } => {
-                names.iter().for_each(|name| self.know(name));
-                self.asked = self.asked.saturating_sub(1);
-            }
-            Event::Rooms(names) => {
-                names.iter().for_each(|name| self.know(name));
-                self.asked = self.asked.saturating_sub(1);
-            }
-            Event::Found { .. } | Event::HistoryEnd { .. } => self.asked = self.asked.saturating_sub(1),
+            Event::Users { names, .. } | Event::Rooms(names) => names.iter().for_each(|name| self.know(name)),
             Event::Refused { .. } => {
                 self.failed = true;
-                self.asked = self.asked.saturating_sub(1);
+                self.prompt_at = Instant::now();
+                let went = self.went.take();
+                // Where there are no rooms texts wait for whoever is wanted.
+                if self.here.to.is_none() && self.client.can(Ability::Enter) {
+                    self.here.to = went;
+                }
             }
             Event::Selected { to } => {
-                shown = self.here.to != *to;
+                shown = self.here.to != *to || self.went.take().is_some_and(|went| Some(went) != *to);
+                self.prompt_at = Instant::now();
                 self.here.to.clone_from(to);
             }
             _ => {}
@@ -479,5 +473,5 @@ const OWN: &str = "cmd!";
 const KNOWN: usize = 1024;
 /// Messages that `:history` shows, where none says how many.
 const HISTORY: usize = 20;
-/// How long answers are waited for at the end.
-const ANSWERS: Duration = Duration::from_secs(10);
+/// How long the prompt waits to know where the next line goes.
+const PATIENCE: Duration = Duration::from_millis(300);

@@ -25,7 +25,6 @@ impl Front {
     pub(super) fn told(&self, event: &Event, here: &Here) -> Option<Shown> {
         let style = self.screen.style();
         let notice = |word, places: &[&dyn Display]| Some(style.notice(self.say(word, places)));
-        let error = |word, places: &[&dyn Display]| Some(style.error(self.say(word, places)));
         match event {
             Event::Connected { name, resumed } => match (resumed, name) {
                 (None, _) if here.again => notice(Word::Again, &[]),
@@ -40,7 +39,8 @@ impl Front {
                     (true, false) => Word::Unable,
                     (false, _) => Word::Lost,
                 };
-                error(word, &[reason, &seconds(*retry_in)])
+                // It is no error yet: what waits goes out when there is a connection again.
+                notice(word, &[reason, &seconds(*retry_in)])
             }
             Event::Account(account) => notice(Word::Account, &[&account.nickname]),
             Event::Message(message) => Some(self.message(message, here)),
@@ -58,6 +58,8 @@ impl Front {
             Event::Users { room, names } => {
                 let (count, list) = (names.len(), names.join(", "));
                 match room {
+                    // Some servers tell only how many there are.
+                    None if count == 1 && list.bytes().all(|b| b.is_ascii_digit()) => notice(Word::UserCount, &[&list]),
                     Some(room) => notice(Word::UsersIn, &[&count, &list, room]),
                     None => notice(Word::Users, &[&count, &list]),
                 }

@@ -110,7 +110,10 @@ impl ConsoleOptions {
             }
             let options = if self.once { options.once() } else { options };
             match options.connect() {
-                Ok(connected) => return Ok(connected),
+                Ok(connected) => {
+                    front.name = Some(name);
+                    return Ok(connected);
+                }
                 Err(error) => front.again(&error.to_string()).await?,
             }
         }

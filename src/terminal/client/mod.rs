@@ -20,7 +20,7 @@ use self::room::RoomOptions;
 use super::chat::Manner;
 use super::look::{Look, complain};
 use super::options::{self, Alias, Exit};
-use super::secrets::ask_secret;
+use super::secrets::{ask_secret, private_directory};
 use super::settings::{Environment, Settings, SettingsFile, data_directory, default_file};
 use super::words::{Language, Word};
 use crate::address::parse_port;
@@ -111,7 +111,8 @@ impl Start {
     /// How a mode talks that has nothing of its own, in the language that was given or is set.
     fn manner(&self, mode: &'static str, language: Option<&str>, json: bool) -> Result<Manner, Exit> {
         let language = self.language(language)?;
-        let typed = self.data.as_ref().map(|data| data.join("history"));
+        // Without such a place the lines of one run are remembered in that run.
+        let typed = self.data.as_ref().filter(|data| private_directory(data).is_ok()).map(|data| data.join("history"));
         Ok(Manner { mode, look: self.look, language, json, typed, ..Manner::default() })
     }
 
