@@ -193,6 +193,13 @@ impl<Out> Turn<'_, Out> {
         }
     }
 
+    /// A text that the server had taken, and that may not have arrived, waits again.
+    pub(super) fn revive(&mut self, id: &TextId) {
+        if let Some(event) = self.outbox.revive(id) {
+            self.tell(event);
+        }
+    }
+
     /// Refuses what was asked.
     pub(super) fn refuse(&mut self, reason: impl Into<String>, code: Option<&str>) {
         self.tell(Event::Refused { reason: reason.into(), code: code.map(str::to_owned) });

@@ -32,10 +32,12 @@ pub(super) struct Machine {
     hello: Hello,
     longest: usize,
     opened: Option<Instant>,
-    /// When the connection counts as good, unless it is closed before: only that says that a name is refused.
+    /// When the connection counts as good, unless it is closed before: nothing else says that a name is refused.
     settles: Option<Instant>,
     /// Whether a server ever took this name.
     known: bool,
+    /// The last connection was closed soon, and without a word.
+    closed_wordless: bool,
     /// The text that is being written.
     saying: Option<Saying>,
     /// Texts that may not have arrived, if the connection breaks now.
@@ -85,6 +87,7 @@ impl Machine {
             opened: None,
             settles: None,
             known: false,
+            closed_wordless: false,
             saying: None,
             sent: VecDeque::new(),
             doubt: UNSEEN,
@@ -234,13 +237,18 @@ impl Protocol for Machine {
 
     fn closed(&mut self, reason: &str, turn: &mut Turn<'_, String>) {
         let short = self.opened.is_some_and(|at| turn.now - at < REFUSED);
-        if reason == CLOSED && short && !self.known {
+        let wordless = reason == CLOSED && short && !self.known;
+        // Once it may have been something else.
+        if wordless && (self.settles.is_some() || self.closed_wordless) {
             let words = "the server closed the connection without a word: another name may help";
             turn.end(Ended::Refused(words.into()));
         }
-        if reason == CLOSED || reason == RESET {
-            self.doubt = UNREAD;
-        }
+        self.closed_wordless = wordless;
+        self.doubt = match reason {
+            CLOSED => ON_ITS_WAY,
+            RESET => UNREAD,
+            _ => UNSEEN,
+        };
     }
 
     fn lost(&mut self, turn: &mut Turn<'_, String>) {
@@ -304,12 +312,14 @@ const LEAVING: [&str; 2] = ["client_exit", "error"];
 const PARTICIPANTS: &str = "participants_count";
 /// What the answer to how many are there begins with.
 const COUNT: &str = "Participants count: ";
-/// How long after a connection was made its end means that the name was refused.
+/// How long after a connection was made its end may mean that the name was refused.
 const REFUSED: Duration = Duration::from_secs(2);
-/// How far back what was written may be unread when the server is gone: on its way, or not looked at yet.
-const UNREAD: Duration = Duration::from_secs(2);
-/// How far back what was written may be lost when the network is gone: as long as the system waits for a confirmation,
-/// and a little more.
+/// How far back what was written may be lost when the server closed the connection, for which it had read all that had
+/// come.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
+/// And when it was reset, for which something was not read.
+const UNREAD: Duration = Duration::from_secs(5);
+/// And when the network is gone: as long as the system waits for a confirmation, and a little more.
 const UNSEEN: Duration = UNCONFIRMED.saturating_add(UNREAD);
 /// How long an answer may take. Servers let four objects out in a second.
 const ANSWERED: Duration = Duration::from_secs(30);

@@ -40,19 +40,20 @@ impl Machine {
             Word::Sent(to) => self.settled().map(|id| {
                 turn.advance(&id, State::Accepted);
                 match to {
-                    To::User(_) => self.follow(id),
+                    To::User(_) => self.follow(id, turn.now),
                     // Nothing more is told of it.
                     To::Room(_) => turn.outbox.settle(&id),
                 }
             }),
             Word::Delivered(_) => {
-                let id = self.followed.pop_front().or_else(|| self.settled());
+                self.confirmed();
+                let id = self.followed().or_else(|| self.settled());
                 id.map(|id| turn.advance(&id, State::Delivered { by: 1, of: 1 }))
             }
             Word::NotDelivered { reason, .. } => {
                 let id = match reason {
-                    TIMED_OUT => self.followed.pop_front(),
-                    _ => self.settled().or_else(|| self.followed.pop_front()),
+                    TIMED_OUT => self.followed(),
+                    _ => self.settled().or_else(|| self.followed()),
                 };
                 id.map(|id| turn.advance(&id, State::Failed(text::clean(reason).into_owned())))
             }

@@ -1,6 +1,6 @@
 //! What is said on a connection of pair chat, without the connection.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,10 +25,12 @@ pub(super) struct Machine {
     pub(super) stage: Stage,
     /// The text that the server has not said a word of yet. One at a time: the words name no text.
     pub(super) pending: Option<Pending>,
-    /// Texts that went on to a user, of whom a word may come yet.
-    pub(super) followed: VecDeque<TextId>,
-    /// The text that was told as a message last. One that is said again is not told again.
-    told: Option<TextId>,
+    /// Texts that went on to a user, and since when. A word of them may come yet.
+    followed: VecDeque<(TextId, Instant)>,
+    /// With whom it is known that the server tells what their program took.
+    confirmed: Option<String>,
+    /// Texts that wait to be said again. They were told as messages before.
+    again: HashSet<TextId>,
     /// On how many connections in a row a text was said of which no word came.
     broke: Option<(TextId, u32)>,
     /// Pauses between questions for somebody who is not there.
@@ -85,7 +87,8 @@ impl Machine {
             stage: Stage::Away,
             pending: None,
             followed: VecDeque::new(),
-            told: None,
+            confirmed: None,
+            again: HashSet::new(),
             broke: None,
             patience: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
             missing: false,
@@ -99,7 +102,10 @@ impl Machine {
     pub(super) fn answered(&mut self, yes: bool, turn: &mut Turn<'_, Out>) {
         match (std::mem::replace(&mut self.stage, Stage::Prompt), yes) {
             (Stage::Nick { .. }, true) => turn.connected(Some(self.nickname.clone()), None),
-            (Stage::Nick { .. }, false) => turn.taken(format!("somebody is called {} already", self.nickname)),
+            (Stage::Nick { .. }, false) => {
+                self.stage = Stage::Away;
+                turn.taken(format!("somebody is called {} already", self.nickname));
+            }
             (Stage::Asking { whom, .. }, true) => self.paired(whom, turn),
             (Stage::Asking { whom, .. }, false) => self.absent(whom, turn),
             (other, _) => {
@@ -148,12 +154,24 @@ impl Machine {
         }
     }
 
-    /// The server has the text that was said last, or the user has one before it.
-    pub(super) fn follow(&mut self, id: TextId) {
+    /// A text went on to a user.
+    pub(super) fn follow(&mut self, id: TextId, now: Instant) {
         if self.followed.len() >= MOST_FOLLOWED {
             self.followed.pop_front();
         }
-        self.followed.push_back(id);
+        self.followed.push_back((id, now));
+    }
+
+    /// The oldest text that went on, of which a word came.
+    pub(super) fn followed(&mut self) -> Option<TextId> {
+        Some(self.followed.pop_front()?.0)
+    }
+
+    /// The user's program took a text.
+    pub(super) fn confirmed(&mut self) {
+        if let Stage::Chat { with } = &self.stage {
+            self.confirmed = Some(with.clone());
+        }
     }
 
     /// The text of which a word came.
@@ -237,7 +255,7 @@ impl Protocol for Machine {
     }
 
     fn opened(&mut self, (): (), turn: &mut Turn<'_, Out>) {
-        (self.garbage, self.asked, self.quiet) = (0, None, None);
+        self.garbage = 0;
         self.stage = Stage::Nick { since: turn.now };
         turn.write(Out::Text(self.nickname.clone()));
     }
@@ -272,10 +290,9 @@ impl Protocol for Machine {
         }
         // The wire has no echo.
         let text = turn.outbox.iter().find(|text| text.id == *id).map(|text| text.text.clone());
-        if self.told.as_ref() != Some(id)
+        if !self.again.remove(id)
             && let Some(text) = text
         {
-            self.told = Some(id.clone());
             let said = Heard {
                 from: self.nickname.clone(),
                 text,
@@ -304,9 +321,16 @@ impl Protocol for Machine {
     }
 
     fn lost(&mut self, turn: &mut Turn<'_, Out>) {
-        self.stage = Stage::Away;
-        for id in self.followed.drain(..) {
-            turn.outbox.settle(&id);
+        let stage = std::mem::replace(&mut self.stage, Stage::Away);
+        (self.asked, self.quiet) = (None, None);
+        let confirming = matches!(stage, Stage::Chat { with } if self.confirmed.as_ref() == Some(&with));
+        for (id, since) in self.followed.drain(..) {
+            if confirming && turn.now < since + CONFIRMED {
+                // It would have been confirmed, and it is with the server if that is gone.
+                turn.revive(&id);
+            } else {
+                turn.outbox.settle(&id);
+            }
         }
         if let Some(Pending { id, .. }) = self.pending.take()
             && turn.outbox.iter().any(|text| text.id == id && text.state == State::Sent)
@@ -319,6 +343,8 @@ impl Protocol for Machine {
             }
         }
         turn.requeue(|_| true);
+        let again = turn.outbox.iter().filter(|text| text.tried && text.state == State::Queued);
+        self.again = again.map(|text| text.id.clone()).collect();
     }
 
     fn goodbye(&mut self, _: bool, turn: &mut Turn<'_, Out>) {
@@ -396,6 +422,8 @@ const MOST_TIMES: u32 = 3;
 const MOST_FOLLOWED: usize = 256;
 /// Frames that are none of the protocol's, on one connection.
 const MOST_GARBAGE: u32 = 16;
+/// How long a server waits for the word that a program took a text, and a little more.
+const CONFIRMED: Duration = Duration::from_secs(12);
 /// How long an answer may take.
 const ANSWERED: Duration = Duration::from_secs(10);
 /// How long the server may take to close a connection after a goodbye.

@@ -29,7 +29,8 @@ use crate::limits::Limits;
 /// from before a lost connection: that may be its old self, so it tries again for some minutes.
 ///
 /// The wire knows no ids. Of each text the server's word is awaited before the next goes out; when the connection breaks
-/// in between, that one is said again, and may be heard twice.
+/// in between, that one is said again, and may be heard twice. So are the last few that the server had sent on, if it is
+/// one that tells what arrives: [`State::Delivered`](super::State::Delivered) was not told of them yet.
 #[derive(Debug)]
 pub struct Options {
     host: String,
