@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::programs::{ClientProgram, Home};
+use common::programs::{ClientProgram, Home, RegistryProgram};
 use common::wires_program::WiresProgram;
 use serde_json::{Value, json};
 
@@ -180,6 +180,44 @@ fn pair_and_console_speak_json_too() {
     let mut dora = Program::start(home.client(&format!("console --json --port {}", server.console)));
     dora.0.type_line("dora");
     assert_eq!(dora.event("connected")["name"], "dora");
+}
+
+#[test]
+fn a_peer_speaks_json_too() {
+    let home = Home::new();
+    let registry = RegistryProgram::start(&home);
+    let peer = |name: &str| home.client(&format!("--json --name {name} --port 0 --registry {}", registry.url));
+    let (mut ann, hello) = Program::connected(peer("ann"));
+    assert_eq!((&hello["mode"], &hello["can"]), (&json!("peer"), &json!(["say", "direct", "users", "select"])));
+    let users = ann.event("users");
+    assert_eq!(users["names"], json!(["ann"]));
+    assert!(users["addresses"]["ann"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{users}");
+    let (mut bob, _) = Program::connected(peer("bob"));
+    ann.tell(json!({"do": "say", "text": "too early"}));
+    assert!(ann.event("error")["text"].as_str().unwrap().contains("nobody is chosen"));
+    ann.tell(json!({"do": "select", "to": "bob"}));
+    assert_eq!(ann.event("selected")["to"], "bob");
+    ann.tell(json!({"do": "say", "text": "hi", "ref": 1}));
+    let taken = ann.event("taken");
+    assert_eq!(taken["ref"], 1);
+    let delivered = ann.find(|event| event["event"] == "state" && event["state"] == "delivered");
+    assert_eq!(delivered["id"], taken["id"]);
+    let heard = bob.event("message");
+    assert_eq!((&heard["from"], &heard["text"], &heard["place"]), (&json!("ann"), &json!("hi"), &json!("direct")));
+    bob.tell(json!({"do": "say", "to": "nobody", "text": "boo"}));
+    let failed = bob.find(|event| event["event"] == "state" && event["state"] == "failed");
+    assert!(failed["reason"].is_string(), "{failed}");
+    bob.tell(json!({"do": "rooms"}));
+    bob.event("error");
+    ann.tell(json!({"do": "users"}));
+    assert_eq!(ann.event("users")["names"], json!(["ann", "bob"]));
+    ann.tell(json!({"do": "exit"}));
+    assert_eq!(ann.event("ended")["how"], "left");
+    // She was told of a text that went nowhere; so was he.
+    for (program, code) in [(ann, 1), (bob, 1)] {
+        let done = program.0.finish();
+        assert_eq!((done.code(), done.err.as_str()), (Some(code), ""), "{done:?}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod common;
 
 use std::process::Command;
 
-use common::programs::{ClientProgram, Finished, Home};
+use common::programs::{ClientProgram, Finished, Home, RegistryProgram};
 use common::wires_program::WiresProgram;
 
 /// Starts, and waits until there is a connection.
@@ -243,10 +243,10 @@ fn what_strangers_say_and_are_called_is_shown_as_one_harmless_line() {
         mallory.type_line(&format!("{{\"do\":\"say\",\"text\":\"{text}\"}}"));
         assert_eq!(ann.line(|line| line.starts_with("mallory")), shown);
     }
-    mallory.type_line("{\"do\":\"rename\",\"name\":\"*\"}");
-    ann.line(|line| line == "* mallory is called * now");
-    mallory.type_line("bob joined");
-    assert_eq!(ann.line(|line| line.ends_with("bob joined")), "*: bob joined");
+    mallory.type_line("{\"do\":\"rename\",\"name\":\"(direct) bob\"}");
+    ann.line(|line| line == "* mallory is called (direct) bob now");
+    mallory.type_line("boo");
+    assert_eq!(ann.line(|line| line.ends_with("boo")), "(direct) bob: boo");
 }
 
 #[test]
@@ -346,6 +346,14 @@ fn the_language_is_that_of_the_environment_or_as_it_is_asked_for() {
         assert!(done.out.iter().any(|line| line == wanted), "{done:?}");
         let russian_help = done.out.iter().any(|line| line.contains("показать комнаты"));
         assert_eq!(russian_help, wanted == russian, "{done:?}");
+    }
+    let registry = RegistryProgram::start(&home);
+    let peer = format!("--name ann --port 0 --lang ru --registry {}", registry.url);
+    let done = run(home.client(&peer), ":user nobody\n:help\n");
+    assert_eq!(done.code(), Some(1), "{done:?}");
+    assert!(done.err.contains("нет пользователя nobody"), "{done:?}");
+    for wanted in ["* вы ann, адрес http://127.0.0.1:", "1 пользователь:", ":user ИМЯ"] {
+        assert!(done.out.iter().any(|line| line.starts_with(wanted)), "{wanted}: {done:?}");
     }
     let done = run(home.client("console --lang ru --once --port 1"), "аня\n");
     assert_eq!((done.code(), done.out.first().map(String::as_str)), (Some(4), Some("Имя:")), "{done:?}");

@@ -10,6 +10,7 @@ mod history;
 mod input;
 mod line;
 mod look;
+mod manual;
 pub mod options;
 mod outbox;
 mod plain;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind, FromArgs, Optionality};
 
+use super::manual::{self, Shell, Shown};
 use super::settings::{SHOWN, shown};
 use crate::text::{SafeText, beginning, distance};
 
@@ -85,6 +86,8 @@ pub fn parse<T: FromArgs + ArgsInfo>(
     let (line, command) = match normalise(&info, arguments, aliases)? {
         Line::Help(path, command) => (path.into_iter().chain(["--help".to_owned()]).collect(), command),
         Line::Version => return Err(Exit::Asked(format!("{program} {version}"))),
+        Line::Completions(shell) => return Err(Exit::Asked(manual::completions(shell, program, &info))),
+        Line::Man => return Err(Exit::Asked(manual::man(program, version, &info))),
         Line::Arguments(line, command) => (line, command),
     };
     let line: Vec<&str> = line.iter().map(String::as_str).collect();
@@ -105,6 +108,8 @@ pub fn parse<T: FromArgs + ArgsInfo>(
 enum Line<'a> {
     Help(Vec<String>, &'a CommandInfoWithArgs),
     Version,
+    Completions(Shell),
+    Man,
     Arguments(Vec<String>, &'a CommandInfoWithArgs),
 }
 
@@ -149,6 +154,7 @@ fn normalise<'a>(program: &'a CommandInfoWithArgs, arguments: &[String], aliases
         given.push(flag.long);
         line.push(flag.long.to_owned());
         match (&flag.kind, value) {
+            (FlagInfoKind::Switch, None) if flag.long == MAN => return Ok(Line::Man),
             (FlagInfoKind::Switch, None) => {}
             (FlagInfoKind::Switch, Some(_)) => {
                 return Err(Exit::usage(format_args!("{typed} takes no value")));
@@ -158,6 +164,11 @@ fn normalise<'a>(program: &'a CommandInfoWithArgs, arguments: &[String], aliases
                 let value = rest.next_if(|value| !value.starts_with('-') || *value == "-");
                 line.push(value.cloned().ok_or_else(|| Exit::usage(format_args!("{typed} needs a value")))?);
             }
+        }
+        if flag.long == COMPLETIONS {
+            let shell = line.last().and_then(|shell| Shell::named(shell));
+            let shell = shell.ok_or_else(|| Exit::usage(format_args!("{COMPLETIONS} is for bash, zsh or fish")))?;
+            return Ok(Line::Completions(shell));
         }
     }
     Ok(Line::Arguments(line, command))
@@ -189,9 +200,11 @@ fn find<'a>(flags: &'a [FlagInfo<'a>], typed: &str, aliases: &[Alias]) -> Option
 
 fn unknown(flags: &[FlagInfo<'_>], typed: &str) -> Exit {
     let typed = &beginning(typed, SHOWN);
-    let near = flags.iter().map(|flag| (distance(flag.long, typed), flag.long)).min();
+    // Of those that are as near, the one that is as long.
+    let near = |flag: &FlagInfo<'_>| (distance(flag.long, typed), flag.long.len().abs_diff(typed.len()));
+    let near = flags.iter().map(|flag| (near(flag), flag.long)).min();
     match near {
-        Some((steps, long)) if steps <= MISSPELT => {
+        Some(((steps, _), long)) if steps <= MISSPELT => {
             Exit::usage(format_args!("unknown option {typed}; did you mean {long}?"))
         }
         _ => Exit::usage(format_args!("unknown option {typed}")),
@@ -202,18 +215,12 @@ fn unknown(flags: &[FlagInfo<'_>], typed: &str) -> Exit {
 fn with_placeholders(help: &str, flags: &[FlagInfo<'_>]) -> String {
     let Some((before, rest)) = help.split_once(OPTIONS) else { return help.into() };
     let after = rest.find("\n\n").map_or("", |end| &rest[end..]);
-    let left = |flag: &FlagInfo<'_>| {
-        let short = flag.short.map(|short| format!("-{short}, ")).unwrap_or_default();
-        let value = match &flag.kind {
-            FlagInfoKind::Option { arg_name } => format!(" {}", arg_name.to_uppercase()),
-            FlagInfoKind::Switch => String::new(),
-        };
-        format!("  {short}{}{value}", flag.long)
+    let left = |option: &Shown<'_>| {
+        let short = option.short.map(|short| format!("-{short}, ")).unwrap_or_default();
+        let value = option.value.map(|value| format!(" {}", value.to_uppercase())).unwrap_or_default();
+        format!("  {short}{}{value}", option.long)
     };
-    let mut lines: Vec<_> =
-        // `argh` puts its own help first, and without its letter.
-        flags.iter().filter(|flag| !flag.hidden && flag.long != "--help").map(|flag| (left(flag), flag.description)).collect();
-    lines.push(("  -h, --help".into(), "print this"));
+    let lines: Vec<_> = manual::shown(flags).map(|option| (left(&option), option.description)).collect();
     let narrow = |left: usize| left <= LEFT;
     let column = lines.iter().map(|(left, _)| left.len()).filter(|left| narrow(*left)).max().unwrap_or(0) + 2;
     let mut options = String::new();
@@ -240,6 +247,9 @@ fn with_placeholders(help: &str, flags: &[FlagInfo<'_>]) -> String {
     format!("{before}{OPTIONS}{options}{after}")
 }
 
+/// Options that every program may have, which print something made of the help.
+const COMPLETIONS: &str = "--completions";
+const MAN: &str = "--man";
 /// Above what `argh` says of the options.
 const OPTIONS: &str = "\nOptions:";
 /// Characters of an option with its value beside which its description has room.

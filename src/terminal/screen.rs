@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc;
 
+use super::words::{Language, Word};
 use crate::name::UserName;
 use crate::peer::Users;
 use crate::text::{SafeText, beginning};
@@ -109,21 +110,21 @@ impl Style {
     }
 
     /// The users with their addresses, one a line.
-    pub(super) fn users(self, users: &Users, own: &UserName, selected: Option<&UserName>) -> Shown {
+    pub(super) fn users(self, language: Language, users: &Users, own: &UserName, selected: Option<&UserName>) -> Shown {
         let count = users.len();
         let mut lines = match count {
-            0 => "no users".to_owned(),
-            1 => "1 user:".to_owned(),
-            _ => format!("{count} users:"),
+            0 => language.say(Word::NoUsers, &[]),
+            1 => language.say(Word::OneUser, &[]),
+            _ => language.say(Word::ManyUsers, &[&count]),
         };
         let width = users.keys().map(|name| name.as_str().len()).max().unwrap_or_default();
         for (name, entry) in users {
             let mark = if name == own {
-                "  (you)"
+                format!("  ({})", language.text(Word::You))
             } else if Some(name) == selected {
-                "  (chosen)"
+                format!("  ({})", language.text(Word::Chosen))
             } else {
-                ""
+                String::new()
             };
             let padding = " ".repeat(width - name.as_str().len());
             let name = self.paint(NAME, name);
@@ -180,12 +181,14 @@ mod tests {
     fn users_are_sorted_aligned_and_marked() {
         let at = |host: &str| Entry::plain(Address::network(Protocol::UDP, Host::new(host).unwrap(), 5));
         let users = Users::from([(name("carol"), at("::1")), (name("bo"), at("h.example")), (name("ann"), at("a"))]);
-        let Shown::Out(lines) = PLAIN.users(&users, &name("ann"), Some(&name("carol"))) else { panic!("an error") };
+        let Shown::Out(lines) = PLAIN.users(Language::English, &users, &name("ann"), Some(&name("carol"))) else {
+            panic!("an error")
+        };
         assert_eq!(
             lines,
             "3 users:\n  ann    udp://a:5  (you)\n  bo     udp://h.example:5\n  carol  udp://[::1]:5  (chosen)"
         );
-        assert_eq!(PLAIN.users(&Users::new(), &name("ann"), None), Shown::Out("no users".into()));
+        assert_eq!(PLAIN.users(Language::English, &Users::new(), &name("ann"), None), Shown::Out("no users".into()));
     }
 
     #[test]

@@ -167,6 +167,27 @@ words! {
     NeedsNickname: "an account is needed: --token HASH, --credential-path FILE or --username NICKNAME", "нужна учётная запись: --token HASH, --credential-path FILE или --username NICKNAME";
     BadNickname: "a nickname needs at least one letter or digit", "в имени нужна хотя бы одна буква или цифра";
     NoAnswer: "no answer within {0} s{1}", "за {0} с ответа нет{1}";
+    // Among peers.
+    YouAre: "you are {0} at {1}; :help shows the commands", "вы {0}, адрес {1}; команды покажет :help";
+    NoUsers: "no users", "никого нет";
+    OneUser: "1 user:", "1 пользователь:";
+    ManyUsers: "{0} users:", "пользователей: {0}";
+    You: "you", "вы";
+    Chosen: "chosen", "выбран";
+    NobodyChosen: "nobody is chosen; :user NAME chooses whom you write to", "никто не выбран; :user ИМЯ выбирает, кому вы пишете";
+    Gone: "{0} is gone; nobody is chosen now", "{0} больше не здесь; теперь никто не выбран";
+    CannotLookUp: "cannot look up {0}: {1}", "не узнать, где {0}: {1}";
+    NoUser: "there is no user {0}; :update shows who is there", "нет пользователя {0}; :update покажет, кто есть";
+    Unreachable: "{0} is at {1}, which nothing here can reach", "{0} по адресу {1}, туда отсюда не добраться";
+    BadName: "no user can have that name: {0}", "такого имени быть не может: {0}";
+    RegistryLost: "{0}; trying again{1}", "{0}; пробую ещё{1}";
+    Registries: "--registry URL names another: 'registry' is at http://127.0.0.1:8088, and a talk-server has one at its port, 7000", "--registry URL называет другой: 'registry' живёт на http://127.0.0.1:8088, а у talk-server он на его порту, 7000";
+    RegistryFound: "the registry answers again", "реестр снова отвечает";
+    NameLost: "the registry knows somebody else as {0} now: others no longer find you", "в реестре под именем {0} теперь кто-то другой: вас больше не найти";
+    ConfirmsNothing: "{0} confirms nothing: a text may be lost without a word about it", "{0} ничего не подтверждает: текст может пропасть без вести";
+    NotReached: "{0} did not reach {1}: {2}", "{0} не дошло, кому: {1}; {2}";
+    LastUnknown: "nobody knows whether the last {0} of your messages arrived", "неизвестно, дошли ли последние ваши сообщения: {0}";
+    NoSignOff: "could not sign off ({0}); the registry forgets you within a minute", "попрощаться не вышло ({0}); реестр забудет вас за минуту";
     // What cannot be done.
     BadJson: "no command: {0}", "это не команда: {0}";
     Unsupported: "there is nothing of the kind here", "здесь такого нет";

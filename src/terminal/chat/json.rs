@@ -9,7 +9,7 @@ use crate::text::SafeText;
 
 /// What a program asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Order {
+pub(in crate::terminal) enum Order {
     Say {
         to: Option<String>,
         text: String,
@@ -24,7 +24,7 @@ pub(super) enum Order {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn order(line: &str) -> Result<Order, String> {
+pub(in crate::terminal) fn order(line: &str) -> Result<Order, String> {
     let value: Value = serde_json::from_str(line).map_err(|error| format!("this is not JSON: {error}"))?;
     let Value::Object(object) = value else { return Err("a command is a JSON object".to_owned()) };
     let mut fields = Fields(object);
@@ -79,18 +79,18 @@ impl Fields {
 }
 
 /// The first line of all: what this client can do.
-pub(super) fn hello(mode: &str, can: impl Fn(Ability) -> bool) -> String {
+pub(in crate::terminal) fn hello(mode: &str, can: impl Fn(Ability) -> bool) -> String {
     let can: Vec<_> = ABILITIES.iter().filter(|(ability, _)| can(*ability)).map(|(_, word)| *word).collect();
     written(&json!({ "event": "hello", "version": env!("CARGO_PKG_VERSION"), "mode": mode, "can": can }))
 }
 
 /// Something that this program did not do.
-pub(super) fn error(text: &str) -> String {
+pub(in crate::terminal) fn error(text: &str) -> String {
     written(&json!({ "event": "error", "text": text }))
 }
 
 /// What this program itself was asked for.
-pub(super) fn answer(text: &str) -> String {
+pub(in crate::terminal) fn answer(text: &str) -> String {
     written(&json!({ "event": "answer", "text": text }))
 }
 
@@ -100,12 +100,12 @@ pub(super) fn status(connection: &str, to: Option<&str>, waiting: usize) -> Stri
 }
 
 /// A text that was taken.
-pub(super) fn taken(id: &TextId, reference: Option<&Value>) -> String {
+pub(in crate::terminal) fn taken(id: &TextId, reference: Option<&Value>) -> String {
     written(&json!({ "event": "taken", "id": id.as_str(), "ref": reference }))
 }
 
 /// An event.
-pub(super) fn event(event: &Event) -> String {
+pub(in crate::terminal) fn event(event: &Event) -> String {
     let value = match event {
         Event::Connected { name, resumed } => json!({ "event": "connected", "name": name, "resumed": resumed }),
         Event::Lost { reason, retry_in } => {
@@ -190,7 +190,7 @@ fn said(message: &Heard) -> Map<String, Value> {
 }
 
 /// One line of ASCII control-free text: what a terminal would take for more than text is escaped.
-fn written(value: &Value) -> String {
+pub(in crate::terminal) fn written(value: &Value) -> String {
     let plain = value.to_string();
     let mut safe = String::with_capacity(plain.len());
     for c in plain.chars() {

@@ -1,7 +1,7 @@
 //! Line mode: one conversation over a [`Client`] and its [`Events`], whatever the protocol. Each thing is one flat line,
 //! which a screen reader reads as it comes, and nothing is painted over.
 
-mod json;
+pub(super) mod json;
 mod own;
 mod talk;
 mod tell;
@@ -154,11 +154,11 @@ pub(super) struct Front {
     screen: Screen,
     gate: Arc<Gate>,
     known: Arc<Mutex<Known>>,
+    /// What the user is called, where that is known before there is a connection.
+    pub(super) name: Option<String>,
     history: Option<HistoryFile>,
     /// The history could not be written the last time.
     unwritten: bool,
-    /// What the user is called, where that is known before there is a connection.
-    pub(super) name: Option<String>,
 }
 
 /// What is completed.
@@ -187,7 +187,7 @@ impl Front {
         } else {
             (Input::new(|_| plain::read())?, Screen::new(style, plain::print)?)
         };
-        Ok(Self { manner, person, input, screen, gate, known, history: None, unwritten: false, name: None })
+        Ok(Self { manner, person, input, screen, gate, known, name: None, history: None, unwritten: false })
     }
 
     /// Asks for a line before there is anybody to talk to; a pipe is shown what is asked for, a program is not.

@@ -16,7 +16,6 @@ use self::console::ConsoleOptions;
 use self::minechat::{ChatOptions, ListenOptions, RegisterOptions, WriteOptions};
 use self::pair::PairOptions;
 use self::peer::PeerOptions;
-pub(super) use self::peer::REGISTRIES;
 use self::room::RoomOptions;
 use super::chat::Manner;
 use super::look::{Look, complain};

@@ -23,6 +23,7 @@ use crate::terminal::session::{self, Ended};
 use crate::terminal::settings::Settings;
 use crate::terminal::signals::Signals;
 use crate::terminal::start::{self, INTERRUPTED, Log};
+use crate::terminal::words::Language;
 
 /// Talk to other users from the terminal.
 #[derive(ArgsInfo, Debug, Default, FromArgs)]
@@ -53,9 +54,23 @@ pub(super) struct Arguments {
     /// without a port the scheme's default (default none)
     #[argh(option, arg_name = "url")]
     public_url: Option<String>,
+    /// print each event as a JSON object, and take commands as such
+    #[argh(switch)]
+    json: bool,
+    /// the language: en or ru (default: that of the environment)
+    #[argh(option, arg_name = "language")]
+    lang: Option<String>,
     /// read settings from this file, which must exist
     #[argh(option, arg_name = "file")]
     config: Option<String>,
+    /// print completions for a shell: bash, zsh or fish
+    #[argh(option, arg_name = "shell")]
+    #[expect(dead_code, reason = "read before argh sees it; here for the help")]
+    completions: Option<String>,
+    /// print the man page
+    #[argh(switch)]
+    #[expect(dead_code, reason = "read before argh sees it; here for the help")]
+    man: bool,
     /// print the version
     #[argh(switch, short = 'V')]
     #[expect(dead_code, reason = "read before argh sees it; here for the help")]
@@ -73,6 +88,8 @@ pub(super) struct PeerOptions {
     public: Option<Address>,
     data: Option<PathBuf>,
     look: Look,
+    language: Language,
+    json: bool,
 }
 
 impl PeerOptions {
@@ -80,7 +97,10 @@ impl PeerOptions {
     /// [`Exit::Usage`].
     pub(super) fn read(given: &Arguments, start: Start) -> Result<Self, Exit> {
         let settings = start.settings(given.config.as_deref())?;
-        Self::layered(given, &settings, start.look, start.data)
+        let language = start.language(given.lang.as_deref())?;
+        // A program is no person, also on a terminal.
+        let look = Look { person: start.look.person && !given.json, ..start.look };
+        Ok(Self { language, ..Self::layered(given, &settings, look, start.data)? })
     }
 
     fn layered(given: &Arguments, settings: &Settings, look: Look, data: Option<PathBuf>) -> Result<Self, Exit> {
@@ -105,7 +125,16 @@ impl PeerOptions {
             )));
         }
         let public = public.map(|(host, port)| Address::network(protocol.clone(), host, port));
-        Ok(Self { name, registry, listen: Address::network(protocol, host, port), public, data, look })
+        Ok(Self {
+            name,
+            registry,
+            listen: Address::network(protocol, host, port),
+            public,
+            data,
+            look,
+            language: Language::default(),
+            json: given.json,
+        })
     }
 
     /// Signs on, and runs until the user leaves. Every error was told when it ends.
@@ -169,12 +198,12 @@ impl PeerOptions {
         };
         let in_use = kept.as_ref().is_ok_and(KeptSecret::is_in_use);
         let (peer, events) = started.map_err(|error| advice(&error, in_use, self.registry.base()))?;
-        let place = peer.entry().map(|entry| entry.address.to_string()).unwrap_or_default();
-        let greeting = format!("you are {} at {place}; :help shows the commands", self.name);
         let history = kept.is_ok().then(|| self.data.as_ref().map(|data| data.join("history"))).flatten();
         let terminal = self.look.person.then_some(log);
+        let (language, json) = (self.language, self.json);
+        let manner = session::Manner { style, language, json, history, terminal };
         let restore = Restore::new();
-        let ended = session::run(peer, events, &greeting, style, history, terminal, &mut signals).await;
+        let ended = session::run(peer, events, manner, &mut signals).await;
         drop(restore);
         // The lock on the secret is held until here.
         drop(kept);
@@ -267,10 +296,10 @@ fn public_place(url: &str) -> Result<(Host, u16), String> {
     Ok((host, port))
 }
 
-const DEFAULT_REGISTRY: &str = "http://127.0.0.1:8088";
 /// Where there are registries.
-pub(in crate::terminal) const REGISTRIES: &str =
+const REGISTRIES: &str =
     "--registry URL names another: 'registry' is at http://127.0.0.1:8088, and a talk-server has one at its port, 7000";
+const DEFAULT_REGISTRY: &str = "http://127.0.0.1:8088";
 /// How long a signal while the client signs on waits for the registry, so that no entry stays behind.
 const TAKE_BACK: Duration = Duration::from_secs(5);
 
