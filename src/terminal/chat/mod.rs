@@ -230,7 +230,8 @@ impl Front {
 
     async fn line(&mut self, what: Word, or_none: bool) -> Result<String, NoClient> {
         let prompt = format!("{} ", self.manner.language.text(what));
-        if !self.person && !self.manner.json {
+        // A line that is being typed already keeps the prompt that it has.
+        if !self.manner.json && (!self.person || self.input.is_asked()) {
             self.show(Shown::Out(prompt.trim_end().to_owned())).await.map_err(|Closed| NoClient::Left)?;
         }
         loop {
