@@ -33,7 +33,7 @@ pub struct ClientOptions(Chosen);
 
 #[derive(Debug)]
 enum Chosen {
-    Peer(PeerOptions),
+    Peer(Box<PeerOptions>),
     Room(RoomOptions),
     Pair(PairOptions),
     Console(ConsoleOptions),
@@ -65,7 +65,7 @@ impl ClientOptions {
         let mut given: peer::Arguments = options::parse(PROGRAM, env!("CARGO_PKG_VERSION"), arguments, ALIASES)?;
         let start = Start::new(environment);
         Ok(Self(match given.mode.take() {
-            None => Chosen::Peer(PeerOptions::read(&given, start)?),
+            None => Chosen::Peer(Box::new(PeerOptions::read(&given, start)?)),
             Some(Mode::Room(given)) => Chosen::Room(RoomOptions::read(&given, start)?),
             Some(Mode::Pair(given)) => Chosen::Pair(PairOptions::read(given, &start)?),
             Some(Mode::Console(given)) => Chosen::Console(ConsoleOptions::read(given, &start)?),
