@@ -472,6 +472,10 @@ impl Protocol for Machine {
         }
     }
 
+    fn awaits(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     fn lost(&mut self, turn: &mut Turn<'_, Out>) {
         turn.requeue(|_| true);
         for asked in self.asked.drain(..) {
