@@ -69,6 +69,7 @@ fn people_in_a_room_hear_each_other_and_see_what_became_of_their_texts() {
     ann.line(|line| line == "* your texts go to bob");
     ann.type_line("yes");
     assert_eq!(bob.line(|line| line.contains("ann:")), "#(direct) ann: yes");
+    ann.line(|line| line == "* delivered to 1 of 1: \u{201c}yes\u{201d}");
     ann.type_line(":status");
     ann.line(|line| line == "* connected as ann");
     ann.line(|line| line == "* texts that wait: 0");
@@ -163,6 +164,21 @@ fn what_could_not_be_said_waits_for_the_next_start_and_what_was_missed_is_heard_
 }
 
 #[test]
+fn room_options_come_from_the_environment_and_the_file_too() {
+    let home = Home::new();
+    let server = WiresProgram::start(&home);
+    let file = home.path().join("client.toml");
+    std::fs::write(&file, "nick = 'ann'\nroom = 'tea'\nhistory = 3\nname = 'of a peer'\n").unwrap();
+    let mut command = home.client("room");
+    command.env("TALK_SERVER", server.url()).env("TALK_CONFIG", &file).env("TALK_ROOM", "global");
+    let done = run(command, "hi\n");
+    assert_eq!((done.code(), done.err.as_str()), (Some(0), ""), "{done:?}");
+    for wanted in ["* connected as ann", "* your texts go to global"] {
+        assert!(done.out.iter().any(|line| line == wanted), "{done:?}");
+    }
+}
+
+#[test]
 fn exit_codes_tell_why_it_ended() {
     let home = Home::new();
     let mut server = WiresProgram::start(&home);
@@ -243,8 +259,11 @@ fn what_strangers_say_and_are_called_is_shown_as_one_harmless_line() {
         mallory.type_line(&format!("{{\"do\":\"say\",\"text\":\"{text}\"}}"));
         assert_eq!(ann.line(|line| line.starts_with("mallory")), shown);
     }
-    mallory.type_line("{\"do\":\"rename\",\"name\":\"(direct) bob\"}");
-    ann.line(|line| line == "* mallory is called (direct) bob now");
+    // A nickname may look like much, but holds no '#'.
+    let mut mallory = ClientProgram::start(home.client(&format!("console --port {}", server.console)));
+    mallory.line(|line| line == "Username:");
+    mallory.type_line("(direct) bob");
+    ann.line(|line| line == "* (direct) bob joined");
     mallory.type_line("boo");
     assert_eq!(ann.line(|line| line.ends_with("boo")), "(direct) bob: boo");
 }

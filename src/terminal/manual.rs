@@ -147,7 +147,7 @@ fn sentence(text: &str) -> String {
 }
 
 /// Each command with its name; the program itself has none.
-fn all<'a>(info: &'a CommandInfoWithArgs) -> Vec<(&'a str, &'a CommandInfoWithArgs)> {
+fn all(info: &CommandInfoWithArgs) -> Vec<(&str, &CommandInfoWithArgs)> {
     let commands = info.commands.iter().map(|command| (command.name, &command.command));
     [("", info)].into_iter().chain(commands).collect()
 }

@@ -33,7 +33,7 @@ pub struct ClientOptions(Chosen);
 
 #[derive(Debug)]
 enum Chosen {
-    Peer(PeerOptions),
+    Peer(Box<PeerOptions>),
     Room(RoomOptions),
     Pair(PairOptions),
     Console(ConsoleOptions),
@@ -65,7 +65,7 @@ impl ClientOptions {
         let mut given: peer::Arguments = options::parse(PROGRAM, env!("CARGO_PKG_VERSION"), arguments, ALIASES)?;
         let start = Start::new(environment);
         Ok(Self(match given.mode.take() {
-            None => Chosen::Peer(PeerOptions::read(&given, start)?),
+            None => Chosen::Peer(Box::new(PeerOptions::read(&given, start)?)),
             Some(Mode::Room(given)) => Chosen::Room(RoomOptions::read(&given, start)?),
             Some(Mode::Pair(given)) => Chosen::Pair(PairOptions::read(given, &start)?),
             Some(Mode::Console(given)) => Chosen::Console(ConsoleOptions::read(given, &start)?),
@@ -181,7 +181,7 @@ const ALIASES: &[Alias] = &[
 ];
 /// What may stand in the settings file.
 const KEYS: &[&str] =
-    &["name", "registry", "host", "port", "protocol", "public-url", "server", "nick", "room", "secret-file"];
+    &["name", "registry", "host", "port", "protocol", "public-url", "server", "nick", "room", "secret-file", "history"];
 /// Where a peer listens.
 const DEFAULT_PORT: u16 = 8080;
 /// What to do when the port or the host is not to be had.

@@ -30,9 +30,9 @@ use crate::terminal::words::{Language, Word};
     help_triggers("-h", "--help"),
     usage = "--message TEXT [OPTIONS]",
     example = "talk-client write -m 'the backup is done'\ntalk-client write --host chat.example -cp account.json -u backup -m done",
-    note = "The account is the one of the token, else the one that is kept, else a new\none, which is kept then. TALK_TOKEN may hold the token, where no list of processes\nshows it.",
+    note = "The account is the one of the token, else the one that is kept, else a new\none, which is kept then. TALK_TOKEN may hold the token, where no list of\nprocesses shows it.",
     note = "It ends when the server has answered, and says nothing but errors, unless\n--logging is given. When the connection is lost before the answer, the message\nis said again: others may hear it twice.",
-    note = "Exit codes: 0 the server answered that it was said, 1 it was not said, or the\nnew account could not be kept, 2 an option is wrong, 3 the server does not know\nthe token, 4 there was no connection, or no answer in time."
+    note = "Exit codes: 0 the server answered that it was said, 1 it was not said, or the\nnew account could not be kept, 2 an option is wrong, 3 the server does not\nknow the token, 4 there was no connection, or no answer in time."
 )]
 pub(in crate::terminal::client) struct Arguments {
     /// the server (default 127.0.0.1)
