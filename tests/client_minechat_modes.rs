@@ -236,6 +236,9 @@ async fn a_chat_goes_on_when_the_server_comes_back_and_loses_nothing_typed() {
     let refused = run(&mut chat("-t other -cp account"));
     failed(&refused, 3, "not let in: the server knows no account with this token");
     failed(&run(&mut chat("-cp none")), 1, "an account is needed");
+    for mode in [format!("listen --once -p {}", nobody()), format!("chat --once -t key -lp {}", nobody())] {
+        failed(&run(&mut home.client(&mode)), 4, "the connection is lost: no connection to hear");
+    }
     let new = run(&mut chat("-cp none -u carol"));
     assert!(new.status.success() && text(&new.stdout).contains("* connected as carol"), "{new:?}");
     assert_eq!(mode(&home.path().join("none")), 0o600);

@@ -28,7 +28,7 @@ use crate::terminal::words::Word;
     example = "talk-client chat --username ann\ntalk-client chat -lh chat.example -wh chat.example -cp account.json",
     note = "The account is the one of the token, else the one that is kept, else a new one\nby the name of --username; on a terminal the name is asked for. TALK_TOKEN may\nhold the token, where no list of processes shows it.",
     note = "Type :help for the commands.",
-    note = "Exit codes: 0 all went well, 1 something did not, and was told, 2 an option is\nwrong, 3 the server does not know the token."
+    note = "Exit codes: 0 all went well, 1 something did not, and was told, 2 an option is\nwrong, 3 the server does not know the token, 4 the connection was lost, and there\nwas to be one only (--once)."
 )]
 pub(in crate::terminal::client) struct Arguments {
     /// the server to hear (default 127.0.0.1; -lh for short)
@@ -61,6 +61,9 @@ pub(in crate::terminal::client) struct Arguments {
     /// silence of the port to hear after which its connection counts as dead (default none)
     #[argh(option, arg_name = "seconds")]
     silence: Option<String>,
+    /// end when the connection is lost, or cannot be made
+    #[argh(switch)]
+    once: bool,
     /// print each event as a JSON object, and take commands as such
     #[argh(switch)]
     json: bool,
@@ -103,6 +106,7 @@ impl ChatOptions {
                 write,
                 history: given.history_path.as_ref().map(PathBuf::from),
                 silence: whole_seconds("--silence", given.silence.as_deref())?,
+                once: given.once,
             },
             tried: false,
             start,

@@ -24,7 +24,7 @@ use crate::terminal::screen::Closed;
     usage = "[OPTIONS]",
     example = "talk-client listen --host chat.example --history-path chat.txt",
     note = "It reads no input, comes back by itself when the connection is lost, and ends\nby Ctrl-C or SIGTERM. It says nothing of its own but errors, unless --logging\nis given; then news of the connection go to stderr.",
-    note = "Exit codes: 0 it was told to end, 1 the history could not be written, or\nanother program writes it, 2 an option is wrong."
+    note = "Exit codes: 0 it was told to end, 1 the history could not be written, or\nanother program writes it, 2 an option is wrong, 4 the connection was lost, and there was\nto be one only (--once)."
 )]
 pub(in crate::terminal::client) struct Arguments {
     /// the server (default 127.0.0.1)
@@ -42,6 +42,9 @@ pub(in crate::terminal::client) struct Arguments {
     /// silence after which the connection counts as dead, for servers that say something now and then (default none)
     #[argh(option, arg_name = "seconds")]
     silence: Option<String>,
+    /// end when the connection is lost, or cannot be made
+    #[argh(switch)]
+    once: bool,
     /// say how the connection is
     #[argh(switch, short = 'l')]
     logging: bool,
@@ -60,6 +63,7 @@ pub(in crate::terminal::client) struct ListenOptions {
     at: At,
     history: Option<PathBuf>,
     silence: Option<Duration>,
+    once: bool,
 }
 
 impl ListenOptions {
@@ -73,6 +77,7 @@ impl ListenOptions {
             at: At::read("", given.host.as_deref(), given.port.as_deref(), LISTEN_PORT)?,
             history: given.history_path.as_ref().map(PathBuf::from),
             silence: whole_seconds("--silence", given.silence.as_deref())?,
+            once: given.once,
         })
     }
 
@@ -92,6 +97,7 @@ impl ListenOptions {
             Some(silence) => options.silence(silence),
             None => options,
         };
+        let options = if self.once { options.once() } else { options };
         options.connect().map_err(|error| NoClient::Wrong(error.to_string()))
     }
 }

@@ -56,6 +56,7 @@ struct Table {
     /// The file for what is said, until it is open.
     history: Option<PathBuf>,
     silence: Option<Duration>,
+    once: bool,
 }
 
 impl Table {
@@ -82,6 +83,7 @@ impl Table {
             Some(silence) => options.silence(silence),
             None => options,
         };
+        let options = if self.once { options.once() } else { options };
         options.connect().map_err(|error| NoClient::Wrong(error.to_string()))
     }
 }

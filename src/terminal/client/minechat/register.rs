@@ -82,7 +82,13 @@ impl RegisterOptions {
             manner: Manner { history, place, ..manner },
             username: username(given.username.as_deref())?,
             credentials: credential_path(given.credential_path.as_deref(), &start, &write),
-            table: Table { listen, write, history: given.history_path.as_ref().map(PathBuf::from), silence: None },
+            table: Table {
+                listen,
+                write,
+                history: given.history_path.as_ref().map(PathBuf::from),
+                silence: None,
+                once: false,
+            },
             start,
         })
     }
