@@ -24,16 +24,19 @@ pub(super) fn read(path: &Path) -> Result<Option<Account>, String> {
     };
     let mut text = String::new();
     (&file).take(MOST).read_to_string(&mut text).map_err(|error| failed(&error))?;
-    let (nickname, hash) = match minechat::hear_answer(text.trim()) {
-        Some(Answer::Account { nickname, hash }) => (nickname, hash),
-        // Some keep nothing but the hash.
-        _ => (String::new(), text.trim().to_owned()),
+    let account = match minechat::hear_answer(text.trim()) {
+        Some(Answer::Account { nickname, hash }) => Some((nickname, hash)),
+        _ => None,
     };
+    // Some keep nothing but the hash, which any file of one word may be: one to which a link leads is left alone.
+    let ours = account.is_some() || fs::symlink_metadata(path).is_ok_and(|about| about.is_file());
+    let (nickname, hash) = account.unwrap_or_else(|| (String::new(), text.trim().to_owned()));
     match Secret::new(&hash) {
         Ok(hash) => {
-            // Other programs left it open to others; when that cannot be changed, it is as it was. What holds no account
-            // is none of ours to change.
-            let _ = make_private(&file);
+            if ours {
+                // Other programs left it open to others; when that cannot be changed, it is as it was.
+                let _ = make_private(&file);
+            }
             Ok(Some(Account { nickname, hash }))
         }
         Err(_) => Err(failed(&"there is no account in it")),
@@ -136,6 +139,18 @@ mod tests {
             {
                 use std::os::unix::fs::PermissionsExt;
                 assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            }
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let (other, link) = (dir.path().join("hostname"), dir.path().join("link"));
+            std::os::unix::fs::symlink(&other, &link).unwrap();
+            for (text, mode) in [("chat\n", 0o644), ("{\"nickname\": \"\", \"account_hash\": \"key\"}", 0o600)] {
+                fs::write(&other, text).unwrap();
+                fs::set_permissions(&other, fs::Permissions::from_mode(0o644)).unwrap();
+                assert!(read(&link).unwrap().is_some());
+                assert_eq!(fs::metadata(&other).unwrap().permissions().mode() & 0o777, mode, "{text}");
             }
         }
         for bad in ["", "{\"nickname\": \"ann\"}", "two words", "{"] {

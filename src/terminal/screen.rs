@@ -94,12 +94,18 @@ impl Style {
 
     /// What somebody said, behind marks of this program's own.
     pub(super) fn said(self, marks: &str, from: &str, text: &str) -> Shown {
-        let name = self.paint(NAME, format_args!("{}:", SafeText(from)));
+        let from = SafeText(from).to_string();
+        // Lines of this program's own begin so, as `* accepted: hi` does, and on most wires a name may, too.
+        let name = if from.trim_start().starts_with(MARKS) || from.contains("> ") {
+            self.paint(NAME, format_args!("\u{201c}{from}\u{201d}:"))
+        } else {
+            self.paint(NAME, format_args!("{from}:"))
+        };
         let marks = if marks.is_empty() { String::new() } else { self.paint(FAINT, SafeText(marks)) };
         Shown::Out(format!("{marks}{name} {}", SafeText(text)))
     }
 
-    /// Something worth knowing, which may hold untrusted text. A user may be named `*`, but has a colon behind.
+    /// Something worth knowing, which may hold untrusted text.
     pub(super) fn notice(self, text: impl Display) -> Shown {
         Shown::Out(self.paint(FAINT, format_args!("* {}", SafeText(&text.to_string()))))
     }
@@ -148,6 +154,8 @@ impl Display for Beginning<'_> {
     }
 }
 
+/// What notices, errors and marks begin with.
+const MARKS: [char; 3] = ['*', '!', '#'];
 /// Lines that wait for a slow terminal or pipe. One more makes the client stop taking messages until there is room.
 const WAITING_LINES: usize = 256;
 /// Characters of a text that an error repeats.
@@ -175,6 +183,19 @@ mod tests {
         assert_eq!(line, "bob: hi ann: \u{fffd}]0;x\u{fffd}\u{fffd}evil\u{fffd}2J");
         assert_eq!(PLAIN.error("a\u{1b}[31mb\nc"), Shown::Err("! a\u{fffd}[31mb c".into()));
         assert_eq!(PLAIN.notice("a\rb"), Shown::Out("* a b".into()));
+    }
+
+    #[test]
+    fn nobody_is_called_as_this_program_speaks() {
+        let said = |from: &str| match PLAIN.said("", from, "hi") {
+            Shown::Out(line) | Shown::Err(line) => line,
+        };
+        for from in ["* accepted", "! failed", "#(direct) bob", "\t* sent", "ann > I left", "to bob> hello"] {
+            assert_eq!(said(from), format!("\u{201c}{}\u{201d}: hi", SafeText(from)));
+        }
+        for from in ["bob", "b*b!#", "<bob>", "alice#2"] {
+            assert_eq!(said(from), format!("{from}: hi"));
+        }
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Front {
         }
     }
 
-    /// Somebody's words. No nickname holds a `#`, so nothing but this can begin with one.
+    /// Somebody's words. No name is shown that begins with a `#`, so nothing but a mark does.
     fn message(&self, message: &Heard, here: &Here) -> Shown {
         let mut marks = match &message.place {
             Place::Room(room) => elsewhere(Some(room), here),
