@@ -81,6 +81,18 @@ fn ann(home: &Home, server: &WiresProgram, arguments: &str) -> Terminal {
 }
 
 #[test]
+fn the_prompt_names_no_room_that_could_not_be_entered() {
+    let home = Home::new();
+    let server = WiresProgram::start(&home);
+    let mut ann = ann(&home, &server, "");
+    ann.send(":enter nowhere\r");
+    let seen = ann.sees("! room nowhere does not exist") + &ann.sees("to global> ");
+    assert!(!seen.contains("to nowhere>"), "{seen}");
+    ann.send(":exit\r");
+    assert_eq!(ann.ends(), 0);
+}
+
+#[test]
 fn a_half_typed_line_stays_whole_while_others_speak_and_the_window_changes() {
     let home = Home::new();
     let server = WiresProgram::start(&home);

@@ -78,6 +78,9 @@ fn bash_completes_commands_options_and_files() {
         ("room --nick ''", ""),
         ("--name room --onc", "--once"),
         ("pair --pa", "--path"),
+        ("--protocol u", "udp"),
+        ("room --lang ''", "en ru"),
+        ("room --lang r", "ru"),
     ] {
         let command = format!(
             "source complete; COMP_WORDS=(talk-client {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
@@ -86,6 +89,20 @@ fn bash_completes_commands_options_and_files() {
         let output = home.command("bash").args(["-euc", &command]).output().unwrap();
         let completed = String::from_utf8(output.stdout).unwrap();
         assert_eq!((completed.as_str(), output.stderr.as_slice()), (wanted, &b""[..]), "{words}");
+    }
+}
+
+#[test]
+fn no_line_of_a_help_is_too_long_for_a_terminal() {
+    let home = Home::new();
+    let modes = ["room", "pair", "console", "listen", "write", "register", "chat"];
+    let helps = PROGRAMS.iter().map(|(_, program)| (*program, vec!["--help"]));
+    let helps = helps.chain(modes.iter().map(|mode| (PROGRAMS[0].1, vec![*mode, "--help"])));
+    for (program, arguments) in helps {
+        let help = printed(&home, program, &arguments);
+        // An example may be as long as it must be to be copied.
+        let mut told = help.lines().filter(|line| !line.starts_with("  talk-") && !line.starts_with("  printf "));
+        assert_eq!(told.find(|line| line.chars().count() > 80), None, "{arguments:?}");
     }
 }
 
