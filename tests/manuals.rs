@@ -93,20 +93,6 @@ fn bash_completes_commands_options_and_files() {
 }
 
 #[test]
-fn no_line_of_a_help_is_too_long_for_a_terminal() {
-    let home = Home::new();
-    let modes = ["room", "pair", "console", "listen", "write", "register", "chat"];
-    let helps = PROGRAMS.iter().map(|(_, program)| (*program, vec!["--help"]));
-    let helps = helps.chain(modes.iter().map(|mode| (PROGRAMS[0].1, vec![*mode, "--help"])));
-    for (program, arguments) in helps {
-        let help = printed(&home, program, &arguments);
-        // An example may be as long as it must be to be copied.
-        let mut told = help.lines().filter(|line| !line.starts_with("  talk-") && !line.starts_with("  printf "));
-        assert_eq!(told.find(|line| line.chars().count() > 80), None, "{arguments:?}");
-    }
-}
-
-#[test]
 fn man_pages_say_what_the_help_says() {
     let home = Home::new();
     for (name, program) in PROGRAMS {
