@@ -60,6 +60,12 @@ pub(super) const KEYS: &[Key] = &[
         "accounts that moderate every room; make each before others can: [\"ann\", \"bob\"]"
     ),
     key!("data", Directory, data, "the directory for users, history and rules"),
+    key!(
+        "record",
+        Directory,
+        record,
+        "the directory for recordings of all that is heard and said, chats among it; none by default"
+    ),
     key!("memory", Switch, memory, "keep nothing past the process; 'data' does not count then"),
     key!(
         "durability",
@@ -167,6 +173,7 @@ pub(super) const KEYS: &[Key] = &[
     limit!(console_messages, Count<1>, "messages that wait for a console client, which hears four objects a second"),
     limit!(syslog_queue, Count<1>, "texts that wait for the syslog receiver"),
     limit!(syslog_record, Count<1>, "bytes of a syslog record over TCP and on this machine; at least 480 are written"),
+    limit!(recordings, Long, "bytes of all recordings in their directory"),
     limit!(store_queue, Count<1>, "writes that wait for a store"),
 ];
 

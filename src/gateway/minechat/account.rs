@@ -5,11 +5,12 @@ use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::codec::minechat::{clean_nickname, nicknames};
+use crate::codec::minechat::{Typed, clean_nickname, nicknames};
 use crate::hub::Hub;
 use crate::message::{Refusal, UserId};
 use crate::name::{Nickname, RoomName};
 use crate::secret::{Password, Secret};
+use crate::tape::{Frame, Piece, Tape, Way};
 
 /// Somebody who may come in.
 pub(super) struct Signed {
@@ -18,6 +19,21 @@ pub(super) struct Signed {
     pub(super) hash: String,
     /// What opens a session.
     pub(super) token: Secret,
+}
+
+/// Notes a line that came. In the place of a hash all of it is a secret, but for the nickname before a colon.
+pub(super) fn note(tape: &dyn Tape, line: &str, typed: Option<&Typed>) {
+    let plain = Piece::Plain(line.as_bytes());
+    match typed {
+        Some(Typed::Hash(hash)) => match hash.split_once(':') {
+            Some((nickname, secret)) if Nickname::new(nickname).is_ok() => {
+                let name = [nickname, ":"].concat();
+                tape.note(Way::In, Frame::Text, &[Piece::Plain(name.as_bytes()), Piece::Secret(secret)]);
+            }
+            _ => tape.note(Way::In, Frame::Text, &[Piece::Secret(hash)]),
+        },
+        _ => tape.note(Way::In, Frame::Text, &[plain]),
+    }
 }
 
 /// Signs somebody in by what was typed in the place of a hash: the key of an account, or a nickname and a secret with a
