@@ -116,6 +116,19 @@ impl Known {
     }
 }
 
+/// Whether nobody knows what was sent.
+pub(crate) fn is_unread(sent: &Frame) -> bool {
+    matches!(sent, Frame::Http(text) | Frame::Text(text) if parts(text).iter().any(|part| matches!(part, Part::Unread(_))))
+}
+
+/// The first line of an answer.
+pub(crate) fn status(answer: Frame) -> Frame {
+    match answer {
+        Frame::Http(text) => Frame::Http(text.lines().next().unwrap_or_default().to_owned()),
+        other => other,
+    }
+}
+
 /// What fits at the front, at least one character, and what is behind it.
 fn after(text: &str, fits: impl Fn(char) -> bool) -> Option<(&str, &str)> {
     let end = text.find(|c| !fits(c)).unwrap_or(text.len());
@@ -162,7 +175,8 @@ fn special(text: &str, at: usize) -> Option<(Part<'_>, usize)> {
         let (number, _) = after(rest, |c| c.is_ascii_digit())?;
         return Some((Part::Number(number), number.len()));
     }
-    let word = |length: usize| rest.get(..length).filter(|_| !rest[length..].starts_with(|c: char| c.is_ascii_alphanumeric()));
+    let word =
+        |length: usize| rest.get(..length).filter(|_| !rest[length..].starts_with(|c: char| c.is_ascii_alphanumeric()));
     if let Some(clock) = word(8).filter(|clock| is_clock(clock)) {
         return Some((Part::Clock(clock), 8));
     }

@@ -19,6 +19,8 @@ use super::recording::Frame;
 pub(crate) struct Connection {
     /// Gone for a moment while HTTP becomes a WebSocket, and for good when that fails.
     wire: Option<Wire>,
+    /// What was sent last was recorded by its length alone: only the status of the answer can be compared.
+    pub(crate) unread: bool,
 }
 
 enum Wire {
@@ -45,7 +47,7 @@ impl Connection {
             wire if wire.starts_with("minechat") => Wire::Lines(stream, read),
             _ => Wire::Http(Http { stream, read, head: false }),
         };
-        Ok(Self { wire: Some(wire) })
+        Ok(Self { wire: Some(wire), unread: false })
     }
 
     pub(crate) async fn send(&mut self, frame: &Frame) -> io::Result<()> {

@@ -77,7 +77,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Step>, String> {
     let mut files = vec![path.to_owned()];
     if path.is_dir() {
         let entries = std::fs::read_dir(path).map_err(|error| failed(path, &error))?;
-        files = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(|e| failed(path, &e))?;
+        files = entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()
+            .map_err(|e| failed(path, &e))?;
         files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
         files.sort();
     }

@@ -23,16 +23,19 @@ pub(super) struct Signed {
 
 /// Notes a line that came. In the place of a hash all of it is a secret, but for the nickname before a colon.
 pub(super) fn note(tape: &dyn Tape, line: &str, typed: Option<&Typed>) {
-    let plain = Piece::Plain(line.as_bytes());
-    match typed {
-        Some(Typed::Hash(hash)) => match hash.split_once(':') {
-            Some((nickname, secret)) if Nickname::new(nickname).is_ok() => {
-                let name = [nickname, ":"].concat();
-                tape.note(Way::In, Frame::Text, &[Piece::Plain(name.as_bytes()), Piece::Secret(secret)]);
-            }
-            _ => tape.note(Way::In, Frame::Text, &[Piece::Secret(hash)]),
-        },
-        _ => tape.note(Way::In, Frame::Text, &[plain]),
+    let Some(Typed::Hash(hash)) = typed else {
+        return tape.note(Way::In, Frame::Text, &[Piece::Plain(line.as_bytes())]);
+    };
+    let secret = secret_in(hash);
+    let before = &hash.as_bytes()[..hash.len() - secret.len()];
+    tape.note(Way::In, Frame::Text, &[Piece::Plain(before), Piece::Secret(secret)]);
+}
+
+/// What must be known of a hash to nobody else: what stands behind a nickname and a colon, or all of it.
+pub(super) fn secret_in(hash: &str) -> &str {
+    match hash.split_once(':') {
+        Some((nickname, secret)) if Nickname::new(nickname).is_ok() => secret,
+        _ => hash,
     }
 }
 

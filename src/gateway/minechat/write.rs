@@ -277,7 +277,7 @@ impl Desk<'_> {
 
     fn welcome(&self, nickname: &str, hash: &str) {
         if let Some(tape) = self.tape {
-            tape.secret(hash);
+            tape.secret(account::secret_in(hash));
         }
         self.say(minechat::account(nickname, hash) + minechat::WELCOME);
     }

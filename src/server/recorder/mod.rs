@@ -314,3 +314,83 @@ impl Drop for Kept {
 const MOST_ITEMS: usize = 1 << 16;
 /// Bytes of them. As many may be in its hands meanwhile.
 const MOST_BYTES: usize = 32 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(files: &Files, end: &str) -> u64 {
+        files.counted().ended.into_iter().find_map(|(code, count)| (code == end).then_some(count)).unwrap()
+    }
+
+    fn recordings(dir: &Path) -> Vec<String> {
+        let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        paths.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    }
+
+    /// In a place that is made for it.
+    fn open() -> (tempfile::TempDir, Files) {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::open(&dir.path().join("r"), 1 << 20).unwrap();
+        (dir, files)
+    }
+
+    #[test]
+    fn whoever_brings_more_than_can_wait_is_recorded_up_to_there() {
+        let (dir, files) = open();
+        let tape = files.tape("pair", Framing::Lines).unwrap();
+        // More than the thread could ever write meanwhile.
+        tape.wrote(&vec![b'x'; MOST_BYTES + 1].into());
+        tape.note(Way::In, Frame::Text, &[Piece::Plain(b"nobody knows of this")]);
+        let other = files.tape("pair", Framing::Lines).unwrap();
+        other.note(Way::In, Frame::Text, &[Piece::Plain(b"hi")]);
+        files.finish();
+        drop((tape, other));
+        let mut recordings = recordings(&dir.path().join("r"));
+        recordings.sort_by_key(String::len);
+        assert!(
+            recordings[0].ends_with("\"end\":\"queue\"}\n") && recordings[0].lines().count() == 2,
+            "{recordings:?}"
+        );
+        assert!(recordings[1].contains("\"hi\"") && recordings[1].ends_with("\"end\":\"over\"}\n"), "{recordings:?}");
+        assert_eq!((counted(&files, "queue"), counted(&files, "over"), files.counted().open), (1, 1, 0));
+    }
+
+    #[test]
+    fn what_the_disk_does_not_take_ends_a_recording_and_nothing_else() {
+        let (dir, files) = open();
+        let tape = files.tape("pair", Framing::Lines).unwrap();
+        std::fs::remove_dir_all(dir.path()).unwrap();
+        tape.note(Way::In, Frame::Text, &[Piece::Plain(b"hi")]);
+        drop(tape);
+        files.finish();
+        assert_eq!((counted(&files, "disk") + counted(&files, "over"), files.counted().open), (1, 0));
+        assert!(files.tape("pair", Framing::Lines).is_none(), "it is over");
+    }
+
+    #[test]
+    fn a_secret_shows_on_no_tape_and_bytes_are_in_base64() {
+        let (dir, files) = open();
+        let (one, other) = (files.tape("a", Framing::Lines).unwrap(), files.tape("b", Framing::WebSocket).unwrap());
+        one.note(Way::In, Frame::Text, &[Piece::Plain(b"I am "), Piece::Secret("s3cret"), Piece::Unread(7)]);
+        one.secret("another secret");
+        other.note(Way::In, Frame::Binary, &[Piece::Plain(b"\xff another secret")]);
+        one.wrote(&Bytes::from_static(b"another se"));
+        one.wrote(&Bytes::from_static(b"cret\nlast"));
+        other.wrote(&Bytes::from_static(b"no frame"));
+        drop((one, other));
+        files.finish();
+        let all = recordings(&dir.path().join("r")).concat();
+        for wanted in [
+            "\"I am {{secret:1}}{{unread:7}}\"",
+            "\"{{secret:2}}\"",
+            "\"bytes\":\"/yB7e3NlY3JldDoyfX0=\"",
+            "\"frames\"",
+        ] {
+            assert!(all.contains(wanted), "{wanted} in {all}");
+        }
+        for secret in ["s3cret", "another", "no frame"] {
+            assert!(!all.contains(secret), "{secret} in {all}");
+        }
+    }
+}

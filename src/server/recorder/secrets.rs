@@ -8,6 +8,8 @@ pub(super) struct Secrets {
     numbers: HashMap<Box<[u8]>, u32>,
     /// The same, and as JSON writes them, by their first bytes: where one of them begins.
     starts: HashMap<[u8; START], Vec<(Box<[u8]>, u32)>>,
+    /// The same by their first two bytes, a bit for each: most places need no closer look.
+    pairs: Pairs,
 }
 
 impl Secrets {
@@ -25,18 +27,20 @@ impl Secrets {
         let escaped = &quoted[1..quoted.len() - 1];
         for form in [Some(secret), Some(escaped).filter(|escaped| *escaped != secret)].into_iter().flatten() {
             if let Some(start) = form.as_bytes().first_chunk() {
+                self.pairs.add(form.as_bytes());
                 self.starts.entry(*start).or_default().push((form.as_bytes().into(), number));
             }
         }
         Some(number)
     }
 
-    /// Appends bytes, with a mark wherever a secret stands. What looks like the beginning of a mark becomes one.
-    pub(super) fn hide(&self, bytes: &[u8], out: &mut Vec<u8>) {
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
+    /// Appends bytes from `at` on, with a mark wherever a secret stands, and tells how far it came: a long way for one
+    /// who waits for it. What looks like the beginning of a mark becomes one.
+    pub(super) fn hide(&self, bytes: &[u8], mut at: usize, out: &mut Vec<u8>) -> usize {
+        let end = bytes.len().min(at.saturating_add(STEP));
+        while at < end {
             let rest = &bytes[at..];
-            let known = rest.first_chunk().and_then(|start| self.starts.get(start));
+            let known = rest.first_chunk().filter(|_| self.pairs.holds(rest)).and_then(|start| self.starts.get(start));
             // Of several the longest: what is left of it would be a part of a secret.
             let found = known.into_iter().flatten().filter(|(secret, _)| rest.starts_with(secret));
             if let Some((secret, number)) = found.max_by_key(|(secret, _)| secret.len()) {
@@ -46,10 +50,36 @@ impl Secrets {
                 out.extend_from_slice(b"{{open}}");
                 at += 2;
             } else {
-                out.push(*byte);
+                out.push(rest[0]);
                 at += 1;
             }
         }
+        at
+    }
+}
+
+struct Pairs(Box<[u64]>);
+
+impl Pairs {
+    fn add(&mut self, secret: &[u8]) {
+        if let Some((word, bit)) = Self::place(secret) {
+            self.0[word] |= 1 << bit;
+        }
+    }
+
+    fn holds(&self, text: &[u8]) -> bool {
+        Self::place(text).is_some_and(|(word, bit)| self.0[word] & 1 << bit != 0)
+    }
+
+    fn place(text: &[u8]) -> Option<(usize, u32)> {
+        let pair = u16::from_be_bytes(*text.first_chunk()?);
+        Some((usize::from(pair >> 6), u32::from(pair & 63)))
+    }
+}
+
+impl Default for Pairs {
+    fn default() -> Self {
+        Self(vec![0; 1 << 10].into())
     }
 }
 
@@ -60,6 +90,8 @@ pub(super) fn mark(number: u32) -> String {
 
 /// Bytes by which a secret is found where nobody said that it stands. None that our servers make is shorter.
 const START: usize = 8;
+/// Bytes that are looked at before others may bring a secret.
+const STEP: usize = 16 * 1024;
 /// Secrets that are known. Whoever brings one more is not recorded any further.
 const MOST: usize = 1 << 16;
 /// Bytes of a secret. No wire has room for more, but for lines of minechat, where none is so long.
@@ -71,7 +103,10 @@ mod tests {
 
     fn hidden(secrets: &Secrets, text: &str) -> String {
         let mut out = Vec::new();
-        secrets.hide(text.as_bytes(), &mut out);
+        let mut at = 0;
+        while at < text.len() {
+            at = secrets.hide(text.as_bytes(), at, &mut out);
+        }
         String::from_utf8(out).unwrap()
     }
 
@@ -89,6 +124,7 @@ mod tests {
             (r#"{"a":"say \"friend\""}"#, r#"{"a":"{{secret:3}}"}"#),
             ("say \"friend\"", "{{secret:3}}"),
             ("passwor", "passwor"),
+            (&format!("{}password", "x".repeat(STEP - 3)), &format!("{}{{{{secret:1}}}}", "x".repeat(STEP - 3))),
             ("{{secret:1}} {{{", "{{open}}secret:1}} {{open}}{"),
         ] {
             assert_eq!(hidden(&secrets, text), expected);

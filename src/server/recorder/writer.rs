@@ -206,10 +206,15 @@ fn time(at: SystemTime) -> String {
 
 /// A frame's bytes, with marks for what is not to be seen.
 fn content(shared: &Shared, parts: &[Part]) -> Vec<u8> {
-    let (secrets, mut out) = (shared.secrets(), Vec::new());
+    let mut out = Vec::new();
     for part in parts {
         match part {
-            Part::Plain(bytes) => secrets.hide(bytes, &mut out),
+            Part::Plain(bytes) => {
+                let mut at = 0;
+                while at < bytes.len() {
+                    at = shared.secrets().hide(bytes, at, &mut out);
+                }
+            }
             Part::Secret(number) => out.extend_from_slice(mark(*number).as_bytes()),
             Part::Unread(length) => out.extend_from_slice(format!("{{{{unread:{length}}}}}").as_bytes()),
         }
