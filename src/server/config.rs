@@ -524,6 +524,7 @@ mod tests {
                 "server.port" => "7777",
                 "syslog.to" => "tcp:[::1]:514",
                 "syslog.format" => "rfc3164",
+                "record" => "/var/tapes",
                 _ => "123",
             };
             let typed = set(key, value).unwrap();

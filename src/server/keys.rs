@@ -62,9 +62,9 @@ pub(super) const KEYS: &[Key] = &[
     key!("data", Directory, data, "the directory for users, history and rules"),
     key!(
         "record",
-        Directory,
+        Recordings,
         record,
-        "the directory for recordings of all that is heard and said, chats among it; none by default"
+        "the directory for a recording of each connection, with all that is said there but secrets; or off"
     ),
     key!("memory", Switch, memory, "keep nothing past the process; 'data' does not count then"),
     key!(
@@ -212,6 +212,8 @@ struct Admins;
 /// A syslog receiver, or `off`.
 struct Receiver;
 struct Form;
+/// A directory, or `off`.
+struct Recordings;
 
 impl<const LEAST: i64> Kind for Count<LEAST> {
     type Value = usize;
@@ -491,6 +493,22 @@ impl Kind for Receiver {
     }
     fn show(value: &Option<Target>) -> Option<Value> {
         Some(value.as_ref().map_or_else(|| OFF.into(), |target| target.to_string().into()))
+    }
+}
+
+impl Kind for Recordings {
+    type Value = Option<PathBuf>;
+    fn wanted() -> String {
+        "the path of a directory, or off".into()
+    }
+    fn read(value: &Value) -> Option<Option<PathBuf>> {
+        if value.as_str() == Some(OFF) { Some(None) } else { Directory::read(value) }
+    }
+    fn parse(text: &str) -> Option<Option<PathBuf>> {
+        Self::read(&typed_text(text))
+    }
+    fn show(value: &Option<PathBuf>) -> Option<Value> {
+        if value.is_none() { Some(OFF.into()) } else { Directory::show(value) }
     }
 }
 

@@ -51,7 +51,8 @@ struct Arguments {
     /// in which form: rfc5424 (the default), or the older rfc3164
     #[argh(option, arg_name = "form")]
     syslog_format: Option<String>,
-    /// record each connection into a file in this directory, with all that is said there; secrets are left out
+    /// record each connection into a file in this directory, with all that is said there but secrets; or off (the
+    /// default)
     #[argh(option, arg_name = "dir")]
     record: Option<String>,
     /// the address for pair chat, minechat and console chat (default 127.0.0.1)
