@@ -297,6 +297,10 @@ async fn registry(talk: &Talk) -> Vec<String> {
         let answer = exchange(talk.port(), request(line, &headers, body)).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {answer}");
     }
+    // Several on one connection are one recording.
+    let kept = |line: &str| format!("{line} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let both = kept("HEAD /v1/users") + &kept("GET /v1/users") + &request("GET /v1/health", "", "");
+    assert_eq!(exchange(talk.port(), both).await.matches("HTTP/1.1 200 ").count(), 3);
     vec![own.into(), other.into(), "c2VjcmV0LXNlY3JldA==".into()]
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
-use hyper::Request;
 use hyper::header::{
     ACCEPT, ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, ORIGIN, RETRY_AFTER,
     SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
 };
+use hyper::{Method, Request};
 
 use super::http::{Answer, percent_decode};
 use crate::tape::{Frame, Piece, Recorder, Reel, Tape, Way};
@@ -25,6 +25,8 @@ struct Noting {
     /// The bytes of the body, as it declares them.
     length: usize,
     subprotocol: bool,
+    /// Only the head of the answer goes out.
+    head_only: bool,
 }
 
 impl Exchange {
@@ -36,7 +38,8 @@ impl Exchange {
         let noting = reel.and_then(|reel| reel.tape(wire)).map(|tape| {
             let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
             let subprotocol = request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL);
-            Box::new(Noting { tape, head: Some(head(request)), length: length.unwrap_or_default(), subprotocol })
+            let (head, head_only) = (Some(head(request)), request.method() == Method::HEAD);
+            Box::new(Noting { tape, head, length: length.unwrap_or_default(), subprotocol, head_only })
         });
         Self { noting }
     }
@@ -69,7 +72,8 @@ impl Exchange {
     /// Notes the answer; before it the request, if nobody read its body.
     pub(crate) fn answer(&mut self, answer: &Answer) {
         let Some(noting) = &self.noting else { return };
-        let (tape, subprotocol, length) = (noting.tape.clone(), noting.subprotocol, noting.length);
+        let Noting { length, subprotocol, head_only, .. } = **noting;
+        let tape = noting.tape.clone();
         self.ask_with(|| Text::unread(length));
         let status = answer.status();
         let mut text = Text::default();
@@ -82,7 +86,9 @@ impl Exchange {
         // Every body of ours is whole.
         let body = answer.body().clone().frame().now_or_never().flatten();
         let body = body.and_then(|frame| frame.ok()?.into_data().ok()).unwrap_or_default();
-        text.bytes(&body);
+        if !head_only {
+            text.bytes(&body);
+        }
         tape.note(Way::Out, Frame::Http, &text.pieces());
     }
 }
