@@ -7,7 +7,7 @@ use std::collections::HashMap;
 pub(super) struct Secrets {
     numbers: HashMap<Box<[u8]>, u32>,
     /// The same, and as JSON writes them, by their first bytes: where one of them begins.
-    starts: HashMap<[u8; START], Vec<(Box<[u8]>, u32)>>,
+    starts: HashMap<[u8; START], Vec<Form>>,
     /// The same by their first two bytes, a bit for each: most places need no closer look.
     pairs: Pairs,
 }
@@ -57,6 +57,9 @@ impl Secrets {
         at
     }
 }
+
+/// How a secret looks, and its number.
+type Form = (Box<[u8]>, u32);
 
 struct Pairs(Box<[u64]>);
 
