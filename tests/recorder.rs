@@ -576,3 +576,39 @@ impl Objects {
         assert_eq!(rest, b"");
     }
 }
+
+#[cfg(feature = "terminal")]
+mod program {
+    use super::common::durable::Durable;
+    use super::common::programs::Home;
+    use super::*;
+
+    #[tokio::test]
+    async fn talk_server_records_where_it_is_told_and_counts_it() {
+        let home = Home::new();
+        let mut server = home.start(&["--memory", "--record", "tapes"]);
+        let mut ann = server.join("ann").await;
+        ann.command("message", json!({ "body": "for the record" })).await;
+        ann.hear().await;
+        let metrics = server.get("/metrics").await.1;
+        for line in ["talk_recordings_open 1\n", "talk_recordings_ended_total{reason=\"over\"} 1\n"] {
+            assert!(metrics.contains(line), "{line} in {metrics}");
+        }
+        let token = ann.token.clone();
+        terminate(&mut server);
+        let all = read_all(&home.path().join("tapes"));
+        assert!(all.contains("for the record") && all.contains("\"code\":1001") && !all.contains(&token), "{all}");
+        assert_eq!(all.matches("\"end\":\"over\"").count(), 2, "{all}");
+        // What is not asked for leaves nothing.
+        let mut silent = home.start(&["--memory", "--record", "off"]);
+        let metrics = silent.get("/metrics").await.1;
+        assert!(!metrics.contains("talk_record"), "{metrics}");
+        terminate(&mut silent);
+    }
+
+    fn terminate(server: &mut Durable) {
+        let id = server.child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(server.child.wait().unwrap().success());
+    }
+}
