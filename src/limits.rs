@@ -61,6 +61,8 @@ pub struct Limits {
     /// Senders (a name at an address) whose ids are remembered. 1,024; then the one silent for longest is forgotten.
     pub duplicate_senders: usize,
     /// Ids remembered of all senders together. 1,048,576 (about 64 MiB); then the oldest of the largest are forgotten.
+    /// And those of direct messages that left a hub by its routes, of all users together (about 100 MiB); then the oldest
+    /// are forgotten before their time.
     pub duplicate_total: usize,
     /// Users in a registry, and in a hub. 100,000, about 50 MB. One more is answered 507. Also in a list that a client
     /// takes; a longer one is an error.

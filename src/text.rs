@@ -39,6 +39,15 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// The first characters of a text, at most so many, and `…` in the place of the rest.
+#[cfg(feature = "net")]
+pub(crate) fn beginning(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => Cow::Owned(format!("{}\u{2026}", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
 /// How many letters must be added, dropped or changed to get from one word to the other (Levenshtein).
 #[cfg(any(feature = "server", feature = "terminal"))]
 pub(crate) fn distance(one: &str, two: &str) -> usize {
@@ -117,6 +126,12 @@ mod tests {
         assert_eq!(clean("a\tb\nc"), "a\tb\nc");
         assert_eq!(clean("a\r\nb\u{0}\u{1b}[1m\u{7f}\u{85}\u{9b}c"), "a\nb[1mc");
         assert!(matches!(clean("привет 👋"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    #[cfg(feature = "net")]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!((beginning("привет", 6), beginning("привет", 5)), ("привет".into(), "приве\u{2026}".into()));
     }
 
     #[test]

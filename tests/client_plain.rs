@@ -331,6 +331,46 @@ fn an_unreachable_registry_is_an_error_that_names_it_and_never_an_exit() {
 }
 
 #[test]
+fn what_is_no_registry_is_told_as_what_it_looks_like() {
+    let home = Home::new();
+    let registry = RegistryProgram::start(&home);
+    let (bob, at) = start(&home, &registry, "--name bob");
+    let ends = |registry: &str| alone(&home, &format!("--name ann --port 0 --registry {registry}"));
+    // A peer.
+    let url = format!("http://127.0.0.1:{at}");
+    let done = ends(&url);
+    assert_eq!(done.code(), Some(1));
+    let says = format!(
+        "talk-client: what answers at {url} does not look like a registry (404: messages go to POST /v1/message); \
+         --registry URL names another: "
+    );
+    assert!(done.err.starts_with(&says), "{}", done.err);
+    bob.kill();
+    // Something that speaks first, as minechat does.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept() {
+            stream.write_all(b"Hello %username%! Enter your personal hash\n").unwrap();
+            kept.push(stream);
+        }
+    });
+    let done = ends(&url);
+    assert_eq!(done.code(), Some(1));
+    // As no answer or before the question was asked, as it happens.
+    let no_answer = format!("talk-client: what came from {url} is no answer of a registry: ");
+    let too_early = format!("talk-client: cannot reach the registry at {url}: received unexpected message");
+    assert!(done.err.starts_with(&no_answer) || done.err.starts_with(&too_early), "{}", done.err);
+    assert!(done.err.contains("--registry URL names another: "), "{}", done.err);
+    // Nobody at all.
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let done = ends(&url);
+    assert!(done.err.starts_with(&format!("talk-client: cannot reach the registry at {url}: ")), "{}", done.err);
+    assert!(done.err.contains("; trying again (--registry URL names another: "), "{}", done.err);
+}
+
+#[test]
 fn a_registry_that_comes_later_is_told_once_and_knows_the_client() {
     let home = Home::new();
     let port = free_port();

@@ -120,6 +120,19 @@ async fn what_is_asked_is_answered() {
 }
 
 #[tokio::test]
+async fn whoever_asks_and_leaves_at_once_is_answered() {
+    let server = Server::start().await;
+    let mut ann = user(server.port, "ann");
+    ann.connected().await;
+    for ask in [Ask::Users { room: None }, Ask::Rooms] {
+        ann.client.ask(ask).await.unwrap();
+    }
+    assert_eq!(ann.leave().await, Ended::Left { unsettled: 0 });
+    let answers = ann.heard.iter().filter(|event| matches!(event, Event::Users { .. } | Event::Rooms(_)));
+    assert_eq!(answers.count(), 2);
+}
+
+#[tokio::test]
 async fn a_cut_is_told_and_what_was_said_meanwhile_is_heard_once_and_in_order() {
     let server = Server::start().await;
     let gate = Gate::before(server.port).await;

@@ -191,7 +191,7 @@ impl Talk {
         mina.expect(minechat::WELCOME).await;
         let (mut seat, heard) = self.hub.sit("emma").await.unwrap();
         seat.run(Command::Enter(RoomName::global())).await.unwrap();
-        let (hattie, wendy, udo) = (Ear::http(HERE).await, websocket().await, Ear::udp(HERE).await);
+        let (hattie, wendy, mut udo) = (Ear::http(HERE).await, websocket().await, Ear::udp(HERE).await);
         self.register("hattie", "HTTP", hattie.port, None).await;
         self.register("wendy", "WEBSOCKET", wendy.port, None).await;
         self.register("udo", "UDP", udo.port, Some("ack")).await;
@@ -202,6 +202,7 @@ impl Talk {
         link.write_all(&text(r#"{"user":"wendy","text":"here I am"}"#)).await.unwrap();
         assert_eq!(read_text(&mut link).await, "OK");
         assert!(say_udp(HERE, self.room(2), "udo", "here I am", TRIES).await);
+        udo.greeted("yard").await;
         let listener = self.listener(&mut seat).await;
         let emma = (seat, heard);
         let users = Users { ann, rita, pia, cora, mina, listener, emma, hattie, wendy, link, udo };

@@ -40,6 +40,20 @@ async fn a_line_that_does_not_end_is_cut_at_every_prompt() {
 }
 
 #[tokio::test]
+async fn a_page_that_makes_a_browser_speak_here_is_not_taken_for_a_user() {
+    let mut wire = Wire::start().await;
+    let mut listener = wire.listener().await;
+    for head in ["POST / HTTP/1.1", "GET /ws HTTP/1.1", "OPTIONS * HTTP/1.0"] {
+        let mut writer = wire.writer().await;
+        writer.write(&format!("{head}\r\nHost: 127.0.0.1\r\n\r\nhello\n\nhello\n\n")).await;
+        writer.expect(HELLO).await;
+        assert!(writer.ends().await, "{head}");
+    }
+    let next = wire.probe().await;
+    listener.expect(&next).await;
+}
+
+#[tokio::test]
 async fn a_line_may_be_64_kib_long_and_not_more() {
     let wire = Wire::start().await;
     let longest = "x".repeat(64 * 1024);

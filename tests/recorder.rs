@@ -590,10 +590,15 @@ mod program {
         let mut ann = server.join("ann").await;
         ann.command("message", json!({ "body": "for the record" })).await;
         ann.hear().await;
-        let metrics = server.get("/metrics").await.1;
-        for line in ["talk_recordings_open 1\n", "talk_recordings_ended_total{reason=\"over\"} 1\n"] {
-            assert!(metrics.contains(line), "{line} in {metrics}");
-        }
+        // What is written is counted when it is.
+        let counted = async {
+            for line in ["talk_recordings_open 1\n", "talk_recordings_ended_total{reason=\"over\"} 1\n"] {
+                while !server.get("/metrics").await.1.contains(line) {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        timeout(LONG, counted).await.unwrap();
         let token = ann.token.clone();
         terminate(&mut server);
         let all = read_all(&home.path().join("tapes"));

@@ -64,6 +64,7 @@ async fn peers_over_http_websocket_and_udp_and_rooms_hear_each_other_once_in_one
     assert_eq!(to_bob, copies("lobby", &["cid: from cid", "dan: from dan", "ann: from ann"]));
     let to_cid = [message(&cid.next().await), message(&cid.next().await)];
     assert_eq!(to_cid.to_vec(), copies("hall", &["dan: from dan", "ann: from ann"]));
+    dan.greeted("yard").await;
     assert_eq!(dan.message().await, ("yard".into(), "ann: from ann".into()));
 
     // A rich session's receipt counts all three once they confirmed.
@@ -191,6 +192,7 @@ async fn whoever_claims_anothers_name_or_address_gets_nowhere() {
     assert_eq!(bob.message().await, ("lobby".into(), "far: hello".into()));
     assert_eq!(far.message().await, ("lobby".into(), "slow: hello".into()));
     ann.say("all of us").await;
+    slow.greeted("yard").await;
     assert_eq!(slow.message().await, ("yard".into(), "ann: all of us".into()));
     world.stop().await;
 }
@@ -218,6 +220,7 @@ async fn a_peer_of_the_first_version_over_udp_is_told_once_and_is_no_member() {
     assert!(say_udp(HERE, by_udp, "old", "and now", TRIES).await);
     ann.until(&said("old", "and now")).await;
     ann.say("welcome").await;
+    old.greeted("lobby").await;
     assert_eq!(old.message().await, ("lobby".into(), "ann: welcome".into()));
     world.stop().await;
 }

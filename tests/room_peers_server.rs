@@ -10,9 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::durable::Durable;
+use common::durable::{Durable, NO_WIRES};
+use common::exposition::Exposition;
 use common::programs::{ClientProgram, Home, free_port, http, try_send};
+use common::raw::LONG;
+use common::registry::Client;
 use common::rooms::said;
+use common::server_program::Ended;
 use serde_json::{Value, json};
 use talk::registry::RegistryClient;
 
@@ -90,16 +94,79 @@ async fn a_room_that_cannot_listen_or_be_found_is_an_error_that_names_it() {
             ["--pair-port=off", "--minechat-listen-port=off", "--minechat-write-port=off", "--console-port=off"];
         home.run(&[&["--memory", "--port=0"], &wires[..], arguments].concat())
     };
-    start(&["--room-peer", &entry]).failed(1, &[&entry, "cannot listen on http://127.0.0.1:"]);
+    let elsewhere = "choose another PORT in --room-peer ROOM=NAME@PROTOCOL:PORT, or another host with --legacy-host";
+    start(&["--room-peer", &entry]).failed(1, &[&entry, "cannot listen on http://127.0.0.1:", elsewhere]);
     let twice = ["--room-peer=global=lobby@http:0", "--room-peer=den=lobby@http:0"];
-    start(&twice).failed(1, &["den=lobby@http:0", "'lobby' is somebody else in the registry"]);
+    start(&twice).failed(2, &["global=lobby@http:0", "den=lobby@http:0", "contradict each other", "NAME"]);
     let everywhere = ["--legacy-host=0.0.0.0", "--room-peer=global=lobby@http:0"];
-    start(&everywhere).failed(1, &["peers cannot find a room at 0.0.0.0"]);
+    start(&everywhere).failed(1, &["peers cannot find a room at 0.0.0.0", "--allow-host"]);
     let mut server = home.start(&[&["--memory", "--allow-host=localhost"], &everywhere[..]].concat());
     let mut line = String::new();
     server.out.read_line(&mut line).unwrap();
     let users: Value = serde_json::from_str(&server.get("/v1/users").await.1).unwrap();
     assert_eq!(users["lobby"]["host"], "localhost", "{users}");
+}
+
+#[tokio::test]
+async fn a_name_that_a_peer_has_is_an_error_that_says_where_to_choose_another() {
+    let home = Home::new();
+    let data = home.path().join("data");
+    let arguments = ["--data", data.to_str().unwrap(), "--port=0", "--room-peer=global=lobby@http:0"];
+    let server = home.start(&arguments[..2]);
+    let address = json!({ "protocol": "HTTP", "host": "127.0.0.1", "port": 1 }).to_string();
+    let answer = http(&format!("127.0.0.1:{}", server.port), "PUT", "/v1/users/lobby", &address);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    server.kill();
+    let mut command = home.server(&arguments);
+    command.envs(NO_WIRES.map(|variable| (variable, "off")));
+    let advice = "choose another NAME in --room-peer ROOM=NAME@PROTOCOL:PORT";
+    let ended = Ended::of(command.output().unwrap());
+    ended.failed(1, &["global=lobby@http:0", "'lobby' is somebody else in the registry", advice]);
+}
+
+#[tokio::test]
+async fn the_connections_of_an_address_are_counted_over_the_rooms_of_peers_and_all_else() {
+    let home = Home::new();
+    let settings = ["--set", "limits.loopback_exempt=false", "--set", "limits.connections_per_address=10"];
+    let rooms = ["--memory", "--room-peer=global=lobby@http:0", "--room-peer=global=hall@websocket:0"];
+    let mut server = home.start(&[&rooms[..], &settings[..]].concat());
+    let listening = [ports(&mut server, 2), vec![server.port]].concat();
+    let mut kept: Vec<Client> = Vec::new();
+    // Whether one more is let in, and kept.
+    let mut enters = async |port: &u16| {
+        let mut client = Client::connect(([127, 0, 0, 1], *port).into()).await;
+        match client.ask("GET", "/v1/health", &[], "").await.status {
+            200 => kept.push(client),
+            status => {
+                assert_eq!(status, 429);
+                return false;
+            }
+        }
+        assert!(kept.len() <= 10, "too many are let in");
+        true
+    };
+    for port in listening.iter().cycle() {
+        if !enters(port).await {
+            break;
+        }
+    }
+    for port in &listening {
+        while enters(port).await {}
+    }
+    drop(kept);
+    let told = async {
+        loop {
+            if let (200, text) = server.get("/metrics").await {
+                return Exposition::parse(&text).unwrap_or_else(|why| panic!("{why} in {text}"));
+            }
+        }
+    };
+    let told = tokio::time::timeout(LONG, told).await.expect("somebody is let in again");
+    assert!(told.value("talk_wire_connections_accepted_total{wire=\"peer\"}") >= 2.0);
+    assert!(told.value("talk_wire_connections_refused_total{wire=\"peer\"}") >= 2.0);
+    for outcome in ["acknowledged", "unanswered", "dropped"] {
+        assert_eq!(told.value(&format!("talk_peer_greetings_total{{outcome=\"{outcome}\"}}")), 0.0);
+    }
 }
 
 #[tokio::test]

@@ -46,11 +46,32 @@ fn help_and_version_exit_0_and_mistakes_exit_2() {
         (&["--durability", "memory"], "--durability: durability = \"memory\": fsync or os is wanted"),
         (&["--origin", "chat.example"], "--origin: server.origins = "),
         (&["--allow-host", "http://x"], "--allow-host: server.hosts = "),
-        (&["--pair-port", "on"], "--pair-port: pair.port = \"on\": a port from 0 to 65535, usual or off is wanted"),
-        (&["--legacy-room", "a b"], "--legacy-room: legacy.room = \"a b\": the name of a room is wanted"),
+        (
+            &["--pair-port", "on"],
+            "--pair-port: pair.port = \"on\": a port from 0 to 65535, off, or usual (its own port, unless somebody else \
+             has that) is wanted",
+        ),
+        (
+            &["--legacy-room", "a b"],
+            "--legacy-room: legacy.room = \"a b\": a room's name, 1 to 64 of the characters A-Z a-z 0-9 _ . - and \
+             neither '.' nor '..', is wanted",
+        ),
         (
             &["--room-peer", "lobby@http:1"],
-            "a list of rooms for peers like lobby=lobby@http:8090, with http, websocket",
+            "\"lobby@http:1\": a room for peers is ROOM=NAME@PROTOCOL:PORT; something like lobby=lobby@http:8090 is wanted",
+        ),
+        (&["--room-peer", "a=talk@http:1"], "NAME in ROOM=NAME@PROTOCOL:PORT: this name is reserved; choose another"),
+        (&["--room-peer", "a=b c@http:1"], "NAME in ROOM=NAME@PROTOCOL:PORT: ' ' is not allowed in a name: use "),
+        (&["--room-peer", "a b=c@http:1"], "ROOM in ROOM=NAME@PROTOCOL:PORT: ' ' is not allowed in a name: use "),
+        (&["--room-peer", "a=b@tcp:1"], "PROTOCOL in ROOM=NAME@PROTOCOL:PORT is http, websocket or udp"),
+        (&["--room-peer", "a=b@http:x"], "PORT in ROOM=NAME@PROTOCOL:PORT is a number from 0 to 65535"),
+        (
+            &["--room-peer", "a=b@http:1", "--room-peer", "a=System@udp:2"],
+            "\"a=b@http:1,a=System@udp:2\": \"a=System@udp:2\": NAME in ",
+        ),
+        (
+            &["--memory", "--room-peer", "a=b@http:1", "--room-peer", "c=b@http:2"],
+            "room_peers = \"a=b@http:1\" and room_peers = \"c=b@http:2\" contradict each other: ",
         ),
         (
             &["--syslog", "/dev/log"],
@@ -70,10 +91,51 @@ fn help_and_version_exit_0_and_mistakes_exit_2() {
         ),
         (&["--set", "limits.message=0"], "--set: limits.message = \"0\": a number from 1 to "),
         (&["--config", "nowhere.toml"], "cannot read nowhere.toml: "),
+        (&["--config", "nowhere.toml"], "or make one: talk-server --print-config > nowhere.toml"),
+        (&["--config", ""], "--config needs the name of a file; or leave it away"),
         (&["--config", "."], "cannot read .: "),
     ] {
         home.run(mistake).refused(&[says, "Try 'talk-server --help'."]);
     }
+}
+
+#[test]
+fn a_value_that_goes_on_for_ever_is_cut_in_the_message() {
+    let home = Home::new();
+    let long = "x".repeat(1000);
+    let set = format!("limits.{long}=1");
+    let peer = format!("a={long}@http:1");
+    for (arguments, says) in [
+        (["--legacy-room", &long], "--legacy-room: legacy.room = \"xxx"),
+        (["--legacy-room", &long], "x\u{2026}\": a room's name, 1 to 64 of "),
+        (["--room-peer", &peer], "NAME in ROOM=NAME@PROTOCOL:PORT: a name has at most 64 characters"),
+        (["--host", &long], "--host: server.host = \"xxx"),
+        (["--set", &long], "x\u{2026}\": KEY=VALUE is wanted"),
+        (["--set", &set], "unknown key \"limits.xxx"),
+        ([&long, "--memory"], "x\u{2026}\" belongs to no option"),
+        ([&format!("--{long}"), "--memory"], "unknown option --xxx"),
+    ] {
+        let ended = home.run(&arguments);
+        ended.refused(&[says]);
+        assert!(!ended.err.contains(&"x".repeat(61)), "{ended:?}");
+    }
+    let path = home.write("long.toml", format!("legacy.room = '{long}'\n"));
+    let ended = home.run(&["--config", &path]);
+    ended.refused(&["long.toml: legacy.room = \"xxx", ": a room's name, "]);
+    assert!(!ended.err.contains(&"x".repeat(61)), "{ended:?}");
+}
+
+#[test]
+fn a_server_that_does_not_start_tells_the_reason_alone() {
+    let home = Home::new();
+    // Whoever has the wires' own ports: they are taken.
+    let _taken = [6078, 5000, 5050, 9009].map(|port| std::net::TcpListener::bind(("127.0.0.1", port)));
+    let data = home.path().join("data");
+    let dir = data.to_str().unwrap();
+    let _holder = home.start(&["--data", dir]);
+    let ended = home.run(&["--data", dir, "--port", "0", "--legacy-host", "127.0.0.1"]);
+    ended.failed(1, &[dir, "in use by another process; stop that one, or name another directory (--data DIR)\n"]);
+    assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
 }
 
 #[test]

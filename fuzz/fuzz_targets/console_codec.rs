@@ -5,7 +5,8 @@
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use talk::codec::console::{
-    MAX_HEARD, Objects, Said, encode_hello, encode_said, first_object, hear, hello, message, said,
+    MAX_HEARD, MAX_SENT, Objects, Said, encode_hello, encode_message, encode_said, first_object, hear, hello, message,
+    said,
 };
 use tokio_util::codec::Decoder;
 
@@ -24,6 +25,9 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(said(encode_said(&read).as_bytes(), usize::MAX).as_ref(), Ok(&read));
         let _ = (read.command(), read.leaves());
         if let Said::Message(text) = read {
+            for object in encode_message(&text) {
+                assert!(object.len() <= MAX_SENT && said(object.as_bytes(), MAX_SENT).is_ok());
+            }
             let mut out = BytesMut::new();
             message(&mut out, "o\"neil", &text);
             let mut rest = &out[..];

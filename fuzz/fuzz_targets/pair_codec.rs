@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use talk::codec::Encode;
-use talk::codec::pair::{Asked, Heard, Lines, Recipient, Stage, decode, hear, nick};
+use talk::codec::pair::{Asked, Heard, Lines, Recipient, Stage, Word, decode, hear, is_recipient, nick, say, word};
 use talk::message::{Epoch, Event, Post, Record, Refusal, RoomKey, Timestamp, UserId};
 use talk::name::Nickname;
 use talk::text::one_line;
@@ -29,7 +29,13 @@ fuzz_target!(|bytes: &[u8]| {
         assert!((3..=20).contains(&name.as_str().chars().count()));
         assert_eq!(name.as_str(), text);
     }
-    let _ = hear(text);
+    let _ = (hear(text), word(text));
+    if let Some(frame) = say(text) {
+        assert!(matches!(decode(&frame, Stage::Chat, usize::MAX), Asked::Say(said) if *said == *frame));
+    }
+    if is_recipient(text) {
+        assert_eq!(decode(text, Stage::Peer, LIMIT), Asked::Peer(text.into()));
+    }
     // The first line is a name, the rest a text.
     let (from, body) = text.split_once('\n').unwrap_or((text, "hi"));
     let Ok(from) = Nickname::new(from) else { return };
@@ -38,7 +44,9 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(hear(&said), Some(Heard::Said { from: &shown, text: &one_line(body) }));
     let id = Some(Recipient::User(from).id(1));
     let refused = written(&Event::Refused { why: Refusal::Blocked(body.into()), id });
-    assert!(refused.starts_with("[server] Message not delivered") && one_line(&refused) == refused);
+    assert!(one_line(&refused) == refused);
+    let Some(Heard::Server(refused)) = hear(&refused) else { panic!("{refused:?}") };
+    assert!(matches!(word(refused), Word::NotDelivered { .. }), "{refused:?}");
 });
 
 fn message(from: &Nickname, body: &str) -> Event {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use talk::server::{Config, Server, ServerError};
+use talk::store::StoreError;
 use talk::terminal::options::{Exit, arguments};
 use talk::terminal::settings::environment;
 use talk::terminal::{Given, ServerOptions};
@@ -40,6 +41,7 @@ async fn serve(config: Config) -> Result<ExitCode, String> {
         ServerError::Bind { .. } => {
             format!("{error}; choose another place with --port or --host (--port 0 finds a free one)")
         }
+        ServerError::Store { source: StoreError::Locked, .. } => format!("{error} (--data DIR)"),
         error => error.to_string(),
     })?;
     let mut ready = format!("{PROGRAM} listening on http://{}", server.local_addr());

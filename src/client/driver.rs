@@ -58,8 +58,19 @@ pub(super) trait Protocol: Send + 'static {
     /// A text was written.
     fn said(&mut self, _id: &TextId, _turn: &mut Turn<'_, Self::Out>) {}
 
+    /// Whether the other end tells what became of a text. Where it does not, a client that leaves waits until each is
+    /// written, and no longer.
+    fn confirms(&self) -> bool {
+        true
+    }
+
     /// The program asks for something, also while there is no connection ([`Turn::online`]).
     fn ask(&mut self, ask: Ask, turn: &mut Turn<'_, Self::Out>);
+
+    /// Whether answers are outstanding, for which a client that leaves waits a moment.
+    fn awaits(&self) -> bool {
+        false
+    }
 
     /// The other end, or the network, ended the connection. By [`Turn::end`] the client ends, too.
     fn closed(&mut self, _reason: &str, _turn: &mut Turn<'_, Self::Out>) {}
@@ -129,19 +140,24 @@ pub(super) struct Step<Out> {
     pub(super) online: bool,
     pub(super) connected: bool,
     pub(super) over: Option<Over>,
+    pub(super) leave: bool,
 }
 
 /// How a connection ends.
 #[derive(Debug)]
 pub(super) enum Over {
     Lost(String),
+    /// Somebody has the name, as in [`NoLine::Taken`].
+    Taken(String),
+    /// As it was meant to: another follows at once.
+    Again,
     Ended(Ended),
 }
 
 impl<Out> Step<Out> {
     pub(super) fn new() -> Self {
         let (events, outs) = (VecDeque::new(), VecDeque::new());
-        Self { events, outs, told: 0, online: false, connected: false, over: None }
+        Self { events, outs, told: 0, online: false, connected: false, over: None, leave: false }
     }
 }
 
@@ -177,6 +193,13 @@ impl<Out> Turn<'_, Out> {
         }
     }
 
+    /// A text that the server had taken, and that may not have arrived, waits again.
+    pub(super) fn revive(&mut self, id: &TextId) {
+        if let Some(event) = self.outbox.revive(id) {
+            self.tell(event);
+        }
+    }
+
     /// Refuses what was asked.
     pub(super) fn refuse(&mut self, reason: impl Into<String>, code: Option<&str>) {
         self.tell(Event::Refused { reason: reason.into(), code: code.map(str::to_owned) });
@@ -196,6 +219,22 @@ impl<Out> Turn<'_, Out> {
     /// This connection is no good: make another.
     pub(super) fn give_up(&mut self, reason: impl Into<String>) {
         self.step.over.get_or_insert(Over::Lost(reason.into()));
+    }
+
+    /// This connection is no good: somebody has the name, as in [`NoLine::Taken`].
+    pub(super) fn taken(&mut self, reason: impl Into<String>) {
+        self.step.over.get_or_insert(Over::Taken(reason.into()));
+    }
+
+    /// This connection has served its purpose: make another, of which nobody need be told. Only where the program asked
+    /// for what takes one.
+    pub(super) fn again(&mut self) {
+        self.step.over.get_or_insert(Over::Again);
+    }
+
+    /// The program asks to leave, by what it asked now, as [`Client::leave`] has it.
+    pub(super) fn leave(&mut self) {
+        self.step.leave = true;
     }
 
     /// The client ends.
@@ -297,14 +336,19 @@ impl<P: Protocol> Driver<P> {
         loop {
             let connecting = self.protocol.connect();
             let Some(made) = self.meanwhile(connecting).await else { return self.left() };
-            let reason = match made {
+            let why = match made {
                 Ok((line, welcome)) => match self.talk(line, welcome).await {
-                    Over::Lost(reason) => reason,
+                    Over::Lost(reason) => NoLine::Passing(reason),
+                    Over::Taken(reason) => NoLine::Taken(reason),
+                    Over::Again => continue,
                     Over::Ended(ended) => return ended,
                 },
-                Err(NoLine::Passing(reason)) => reason,
-                Err(NoLine::Refused(reason)) => return Ended::Refused(reason),
-                Err(NoLine::Taken(reason)) => {
+                Err(why) => why,
+            };
+            let reason = match why {
+                NoLine::Passing(reason) => reason,
+                NoLine::Refused(reason) => return Ended::Refused(reason),
+                NoLine::Taken(reason) => {
                     let since = *self.taken_since.get_or_insert_with(Instant::now);
                     if !self.connected_before || since.elapsed() > RESERVED {
                         return Ended::Refused(reason);
@@ -327,7 +371,7 @@ impl<P: Protocol> Driver<P> {
     async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
         loop {
-            if self.leaving.is_some_and(|until| self.outbox.unsettled() == 0 || Instant::now() >= until) {
+            if self.leaving.is_some_and(|until| self.waiting() == 0 || Instant::now() >= until) {
                 return None;
             }
             tokio::select! {
@@ -352,7 +396,7 @@ impl<P: Protocol> Driver<P> {
         (self.step.online, self.step.connected, self.step.over) = (false, false, None);
         self.step.outs.clear();
         self.turn(|protocol, turn| protocol.lost(turn));
-        if matches!(over, Over::Ended(_)) {
+        if !matches!(over, Over::Lost(_)) {
             let farewell = async {
                 let _ = line.close().await;
                 while let Some(Ok(_)) = line.next().await {}
@@ -385,7 +429,7 @@ impl<P: Protocol> Driver<P> {
             }
             let idle = idle && self.step.outs.is_empty();
             if let Some(until) = self.leaving {
-                let done = idle && self.outbox.unsettled() == 0;
+                let done = idle && self.waiting() == 0 && !self.protocol.awaits();
                 if goodbye && idle {
                     return Over::Ended(self.left());
                 }
@@ -481,14 +525,28 @@ impl<P: Protocol> Driver<P> {
                 let _ = done.send(taken.map(drop));
             }
             Some(Request::Ask(ask)) => self.turn(|protocol, turn| protocol.ask(ask, turn)),
-            Some(Request::Leave) | None => self.leaving = Some(Instant::now() + LAST_WORDS),
+            Some(Request::Leave) | None => self.step.leave = true,
         }
+        if std::mem::take(&mut self.step.leave) {
+            self.stay();
+        }
+    }
+
+    /// Sets how long the client, which leaves, may still take: a moment for everybody else, and what the pace costs.
+    fn stay(&mut self) {
+        let outs = u32::try_from(self.step.outs.len()).unwrap_or(u32::MAX);
+        self.leaving = Some(Instant::now() + LAST_WORDS + self.protocol.pace().1.saturating_mul(outs));
     }
 
     /// Has the next text written, if there is one.
     fn speak(&mut self) {
         let Some(text) = self.outbox.next().cloned() else { return };
+        let before = self.step.outs.len();
         self.turn(|protocol, turn| protocol.say(&text, turn));
+        // Whoever leaves has all of it said, as long as it goes out.
+        if self.leaving.is_some() && self.step.outs.len() > before {
+            self.stay();
+        }
     }
 
     /// Notes that texts were written, or may have been when the connection broke meanwhile.
@@ -507,7 +565,12 @@ impl<P: Protocol> Driver<P> {
     }
 
     fn left(&self) -> Ended {
-        Ended::Left { unsettled: self.outbox.unsettled() }
+        Ended::Left { unsettled: self.waiting() }
+    }
+
+    /// Texts of which it is not known that they are with the other end, as far as that can be known.
+    fn waiting(&self) -> usize {
+        if self.protocol.confirms() { self.outbox.unsettled() } else { self.outbox.unsent() }
     }
 }
 
@@ -615,7 +678,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const STEADY: Duration = Duration::from_secs(5);
 /// How long a server keeps the name of a client that was cut, and a little more.
 const RESERVED: Duration = Duration::from_secs(11 * 60);
-/// How long what waits may take to go out when the client leaves.
+/// How long what waits may take to go out when the client leaves, from the last text on that did.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long a goodbye may take.
 const FAREWELL: Duration = Duration::from_secs(1);

@@ -151,8 +151,8 @@ pub enum Happened {
 }
 
 /// How far a text of this client came. Each comes at most once, [`State::Delivered`] as often as there are more; never an
-/// earlier one after a later one, but [`State::Queued`] again when the connection broke before anybody confirmed it. Not
-/// every protocol can tell each.
+/// earlier one after a later one, but [`State::Queued`] again when the connection broke before it was confirmed, as far as
+/// the protocol confirms anything. Not every protocol can tell each.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum State {

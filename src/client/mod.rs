@@ -38,9 +38,11 @@
 //! # }
 //! ```
 
+pub mod console;
 mod driver;
 mod event;
 mod outbox;
+pub mod pair;
 pub mod room;
 mod websocket;
 
@@ -244,7 +246,8 @@ impl Client {
         self.requests.send(Request::Ask(ask)).await.map_err(|_| Refused::Ended)
     }
 
-    /// Says goodbye, once what waits has gone out as far as it can within a few seconds. [`Event::Ended`] follows.
+    /// Says goodbye, once what waits has gone out: all of it, as long as no single text takes more than a few seconds.
+    /// [`Event::Ended`] follows.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, the client goes on.

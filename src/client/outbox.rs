@@ -111,9 +111,21 @@ impl Outbox {
         events
     }
 
+    /// The connection broke: a text that the server had taken, and that nobody knows to have arrived, goes out again.
+    pub(super) fn revive(&mut self, id: &TextId) -> Option<Event> {
+        let text = self.texts.iter_mut().find(|text| text.id == *id && text.state == State::Accepted)?;
+        text.state = State::Queued;
+        Some(Event::State { id: id.clone(), state: State::Queued })
+    }
+
     /// Texts of which nobody knows yet what became: neither accepted nor failed.
     pub(super) fn unsettled(&self) -> usize {
         self.texts.iter().filter(|text| rank(&text.state) < rank(&State::Accepted)).count()
+    }
+
+    /// Texts that are to be written, for the first time or again.
+    pub(super) fn unsent(&self) -> usize {
+        self.texts.iter().filter(|text| text.state == State::Queued).count()
     }
 
     /// Whether what is unsettled is there after a restart of the program.

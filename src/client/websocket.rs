@@ -4,11 +4,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use hyper::StatusCode;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::driver::NoLine;
+use crate::net::client::Reply;
+use crate::net::websocket::NotOpened;
 use crate::text::SafeText;
 
 /// What is written.
@@ -24,8 +28,9 @@ pub(super) enum In {
     Text(String),
     /// A binary frame, of which none of our protocols knows.
     Binary,
-    /// A ping, which is answered, or a pong.
-    Control,
+    /// A ping, which is answered.
+    Ping,
+    Pong,
 }
 
 /// The connection.
@@ -52,7 +57,8 @@ impl Stream for Line {
                 Some(Err(format!("{words} ({})", u16::from(frame.code))))
             }
             Some(Ok(Message::Close(None))) | None => None,
-            Some(Ok(_)) => Some(Ok(In::Control)),
+            Some(Ok(Message::Pong(_))) => Some(Ok(In::Pong)),
+            Some(Ok(_)) => Some(Ok(In::Ping)),
             Some(Err(error)) => Some(Err(words(&error))),
         })
     }
@@ -90,6 +96,27 @@ pub(super) fn config(most: usize) -> WebSocketConfig {
         .max_write_buffer_size(MOST_WAITING)
         .max_message_size(Some(most))
         .max_frame_size(Some(most))
+}
+
+/// Why there is no connection.
+pub(super) fn not_opened(why: NotOpened) -> NoLine {
+    match why {
+        NotOpened::Answered(reply) => {
+            let words = answer(&reply);
+            match reply.status {
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => NoLine::Passing(words),
+                status if status.is_client_error() => NoLine::Refused(words),
+                _ => NoLine::Passing(words),
+            }
+        }
+        NotOpened::Unreachable(reason) | NotOpened::Wrong(reason) => NoLine::Passing(reason),
+        NotOpened::TimedOut => NoLine::Passing("no connection in time".into()),
+    }
+}
+
+/// What a server said instead of an upgrade.
+pub(super) fn answer(reply: &Reply) -> String {
+    format!("{} ({})", SafeText(&reply.detail()), reply.status.as_u16())
 }
 
 fn words(error: &Error) -> String {

@@ -54,6 +54,11 @@ pub(super) enum Input {
         session: SessionId,
         seq: u64,
     },
+    /// Nobody knows whether the user took a direct message, or will.
+    Doubt {
+        seq: u64,
+        reason: &'static str,
+    },
     Who(Arc<Outbox>),
     /// Somebody wants to know how many users are in it.
     Count(oneshot::Sender<usize>),

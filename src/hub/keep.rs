@@ -3,11 +3,34 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::repeats::Repeats;
+use crate::limits::Limits;
 use crate::message::{MessageId, Position, Record, RoomKey, Timestamp, UserId};
 use crate::store::{HistoryStore, Page, StoreError};
 
-/// Ids on their way into the history, in any room.
-pub(super) type Flying = Mutex<HashMap<(UserId, MessageId), RoomKey>>;
+/// Ids that are in use and not in the history.
+#[derive(Debug)]
+pub(super) struct Flying {
+    /// On their way there, in any room.
+    rooms: Mutex<HashMap<(UserId, MessageId), RoomKey>>,
+    /// Of messages that left the hub.
+    pub(super) left: Arc<Repeats>,
+}
+
+impl Flying {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self { rooms: Mutex::default(), left: Arc::new(Repeats::new(limits)) }
+    }
+
+    /// Whether an id is on its way into the history.
+    pub(super) fn holds(&self, user: UserId, id: &MessageId) -> bool {
+        self.lock().contains_key(&(user, id.clone()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(UserId, MessageId), RoomKey>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// One room's way into the history.
 #[derive(Debug)]
@@ -50,6 +73,10 @@ impl Keeper {
             None => {}
         }
         self.flying().insert(key.clone(), self.room.clone());
+        if self.flying.left.knows(user, id) {
+            self.flying().remove(&key);
+            return Known::Other;
+        }
         let known = match self.history.find(user, id, now).await {
             Ok(None) => return Known::New,
             Ok(Some(known)) if known.is(&self.room, body) => match self.history.head(&self.room).await {
@@ -96,7 +123,7 @@ impl Keeper {
     }
 
     fn flying(&self) -> MutexGuard<'_, HashMap<(UserId, MessageId), RoomKey>> {
-        self.flying.lock().unwrap_or_else(PoisonError::into_inner)
+        self.flying.lock()
     }
 }
 

@@ -50,9 +50,11 @@ mod pace;
 mod rate;
 mod receipts;
 mod recent;
+mod repeats;
 mod replay;
 mod room;
 mod route;
+mod routing;
 mod seat;
 mod sink;
 mod tend;
@@ -95,6 +97,7 @@ use self::house::refusal;
 use self::keep::{Flying, Keeper};
 use self::pace::Pace;
 use self::route::Routes;
+use self::routing::Routing;
 #[cfg(feature = "net")]
 use self::tries::Tries;
 use self::turn::Turns;
@@ -126,7 +129,7 @@ struct Inner {
     watches: Arc<[Arc<dyn Watch>]>,
     routes: Routes,
     /// Messages that are on their way out of the hub.
-    routing: Arc<Semaphore>,
+    routing: Routing,
     /// Runs with the runtime's clock, from the wall clock at the start.
     started: (Instant, Timestamp),
     counters: Counters,
@@ -293,11 +296,11 @@ impl Builder {
             retention: self.retention,
             watches: self.watches.into(),
             routes: self.routes,
-            routing: Arc::new(Semaphore::new(route::MOST_ROUTED)),
+            routing: Routing::default(),
             started: (Instant::now(), turn::now()),
             counters: Counters::default(),
             directory: Mutex::default(),
-            flying: Arc::default(),
+            flying: Arc::new(Flying::new(&limits)),
             renaming: tokio::sync::RwLock::default(),
             keeping: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             tending: tokio::sync::Mutex::default(),

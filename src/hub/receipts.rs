@@ -177,10 +177,21 @@ struct Direct {
     id: MessageId,
     to: Arc<str>,
     seq: u64,
-    /// When it was sent, if it was, and whether it may be confirmed.
-    sent: Option<(Instant, bool)>,
+    /// When it was sent, if it was, and who tells what became of it.
+    sent: Option<(Instant, Confirms)>,
     /// Its author has heard that nobody confirmed it.
     timed_out: bool,
+}
+
+/// Who confirms a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Confirms {
+    /// Nobody can.
+    Nobody,
+    /// The program of its recipient, in time or not.
+    Program,
+    /// Whoever sends it on, at last.
+    Sender,
 }
 
 impl DirectReceipts {
@@ -220,12 +231,15 @@ impl DirectReceipts {
         sessions: impl Iterator<Item = (&'a mut Progress, &'a Outbox)>,
         now: Instant,
     ) -> Vec<(UserId, Event)> {
-        let (mut sent, mut received, mut confirming, mut held) = (0, 0, false, false);
+        let (mut sent, mut received, mut confirms, mut held) = (0, 0, Confirms::Nobody, false);
         for (progress, outbox) in sessions {
             progress.look(outbox);
             held |= outbox.is_holding();
             (sent, received) = (sent.max(progress.sent), received.max(progress.received));
-            confirming |= outbox.encoding().is_confirming();
+            let encoding = outbox.encoding();
+            if encoding.is_confirming() {
+                confirms = if encoding.is_remote() { Confirms::Sender } else { Confirms::Program };
+            }
         }
         let mut events = Vec::new();
         self.followed.retain_mut(|direct| {
@@ -238,6 +252,7 @@ impl DirectReceipts {
                     *at = now;
                     return true;
                 }
+                Some((_, Confirms::Sender)) => return true,
                 Some((at, _)) if now < *at + FOLLOWED => return true,
                 Some(_) => {
                     events.extend(direct.time_out());
@@ -249,10 +264,19 @@ impl DirectReceipts {
                 events.push((direct.author, direct.told(Delivery::Sent, None)));
             }
             events.push((direct.author, told));
-            direct.sent.get_or_insert((now, confirming));
+            direct.sent.get_or_insert((now, confirms));
             direct.seq > received
         });
         events
+    }
+
+    /// What an author is to hear when nobody knows whether a message arrived, or will.
+    pub(super) fn doubt(&mut self, seq: u64, reason: &'static str) -> Vec<(UserId, Event)> {
+        let Some(at) = self.followed.iter().position(|direct| direct.seq == seq) else { return Vec::new() };
+        let Some(direct) = self.followed.remove(at) else { return Vec::new() };
+        let sent = direct.sent.is_none().then(|| direct.told(Delivery::Sent, None));
+        let told = sent.into_iter().chain([direct.told(Delivery::Unconfirmed, Some(reason))]);
+        told.map(|event| (direct.author, event)).collect()
     }
 
     /// What the authors are to hear when the user's last session is over: nobody is there to confirm anything. When the
@@ -274,12 +298,16 @@ impl DirectReceipts {
 impl Direct {
     /// That nobody confirmed it, told once, and only where somebody could have.
     fn time_out(&mut self) -> Option<(UserId, Event)> {
-        let (_, confirming) = self.sent?;
-        if !confirming || self.timed_out {
+        let state = match self.sent?.1 {
+            Confirms::Nobody => return None,
+            Confirms::Program => Delivery::Sent,
+            Confirms::Sender => Delivery::Unconfirmed,
+        };
+        if self.timed_out {
             return None;
         }
         self.timed_out = true;
-        Some((self.author, self.told(Delivery::Sent, Some(TIMED_OUT))))
+        Some((self.author, self.told(state, Some(TIMED_OUT))))
     }
 
     fn told(&self, state: Delivery, reason: Option<&'static str>) -> Event {

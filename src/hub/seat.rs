@@ -15,7 +15,7 @@ use super::outbox::{End, Outbox};
 use super::pace::Pace;
 use super::replay::{Job, Replay};
 use super::sink::{Batch, Encoding, Offered, Sink};
-use super::{Inner, Lifetime, refusal, route};
+use super::{Inner, Lifetime, refusal, routing};
 use crate::message::{Closing, Command, Event, MessageId, Refusal, RoomKey, UserId};
 use crate::name::{Nickname, RoomName, is_reserved};
 use crate::store::{MAX_PAGE, Page, RoomRules};
@@ -28,8 +28,6 @@ pub struct Seat {
     rooms: Rooms,
     /// Reads the history for it, once it asked for some.
     replay: Option<Replay>,
-    /// Sends for it what leaves the hub, once it said something of the kind.
-    routed: Option<route::Sender>,
     pace: Option<Pace>,
 }
 
@@ -41,7 +39,7 @@ impl Seat {
         outbox: Arc<Outbox>,
         pace: Option<Pace>,
     ) -> Self {
-        Self { connection, session, outbox, rooms, replay: None, routed: None, pace }
+        Self { connection, session, outbox, rooms, replay: None, pace }
     }
 
     /// Who sits here.
@@ -219,6 +217,18 @@ impl Seat {
         self.replay().put(Job::Bring { room, inbox, session, resume })
     }
 
+    /// Lets the author of a direct message know that it may not have arrived, and why; where the wire is one on which
+    /// others send it on ([`Encoding::remote`]). What is known to have arrived is told by [`Command::Received`].
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, the author hears of it or not.
+    pub async fn doubt(&self, seq: u64, reason: &'static str) {
+        let inbox = self.hub().lock().direct_inbox(self.user());
+        if let Some(inbox) = inbox {
+            let _ = inbox.post(Input::Doubt { seq, reason }).await;
+        }
+    }
+
     pub(super) fn hub(&self) -> &Arc<Inner> {
         self.connection.hub()
     }
@@ -254,9 +264,9 @@ impl Seat {
         let route = to.split_once(':').and_then(|(word, _)| self.hub().routes.get(word)).cloned();
         if let Some(route) = route {
             let from = self.name().ok_or(Refusal::Over)?;
-            let (hub, user, reply) = (self.connection.hub(), self.connection.user().id, &self.outbox);
-            let sender = self.routed.get_or_insert_with(|| route::Sender::start(hub, user, reply.clone()));
-            return sender.put(route::Job { route, from, to: to.into(), body, id });
+            let (user, reply) = (self.user(), self.outbox.clone());
+            let job = routing::Job { route, user, from, to: to.into(), body, id, reply, claim: None };
+            return self.hub().send_out(job).await;
         }
         let nobody = || Refusal::NoUser(to.to_owned());
         let nickname = Nickname::known(to).map_err(|_| nobody())?;

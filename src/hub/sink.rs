@@ -14,16 +14,17 @@ pub struct Encoding {
     name: &'static str,
     encoder: Option<&'static dyn Encode>,
     confirming: bool,
+    remote: bool,
 }
 
 impl Encoding {
     /// No bytes: the member takes the events themselves.
-    pub const EVENTS: Self = Self { name: "events", encoder: None, confirming: false };
+    pub const EVENTS: Self = Self { name: "events", encoder: None, confirming: false, remote: false };
 
     /// An encoding; `name` tells it from all others.
     #[must_use]
     pub const fn new(name: &'static str, encoder: &'static dyn Encode) -> Self {
-        Self { name, encoder: Some(encoder), confirming: false }
+        Self { name, encoder: Some(encoder), confirming: false, remote: false }
     }
 
     /// For a wire on which programs tell that they took a direct message, so that one who does not is worth a word.
@@ -32,8 +33,19 @@ impl Encoding {
         Self { confirming: true, ..self }
     }
 
+    /// For a confirming wire beyond which somebody else sends on, and tells of each direct message what became of it
+    /// ([`Seat::doubt`](super::Seat::doubt)): nobody need wait for it with a clock.
+    #[must_use]
+    pub const fn remote(self) -> Self {
+        Self { confirming: true, remote: true, ..self }
+    }
+
     pub(super) fn is_confirming(&self) -> bool {
         self.confirming
+    }
+
+    pub(super) fn is_remote(&self) -> bool {
+        self.remote
     }
 
     pub(super) fn encoder(&self) -> Option<&'static dyn Encode> {

@@ -242,6 +242,10 @@ impl Turns {
                         self.directs_due = self.directs_due.map(|_| Instant::now());
                     }
                 }
+                Input::Doubt { seq, reason } => {
+                    let events = lock(&self.directs).doubt(seq, reason);
+                    self.tell_authors(&events);
+                }
                 // Whoever comes back hears what is kept, and of the gap.
                 Input::Cut => self.recent.clear(),
                 Input::Who(reply) => {
@@ -725,16 +729,18 @@ impl Turns {
         } else {
             return;
         };
-        if let Some(hub) = self.hub.upgrade().filter(|_| !events.is_empty()) {
-            hub.tell(&events);
-        }
+        self.tell_authors(&events);
     }
 
     /// The user whose direct messages these are is here no more: nobody confirms what was sent.
     fn part(&self) {
         let events = lock(&self.directs).part();
+        self.tell_authors(&events);
+    }
+
+    fn tell_authors(&self, events: &[(UserId, Event)]) {
         if let Some(hub) = self.hub.upgrade().filter(|_| !events.is_empty()) {
-            hub.tell(&events);
+            hub.tell(events);
         }
     }
 

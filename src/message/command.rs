@@ -206,7 +206,8 @@ pub enum Refusal {
     /// No sign-in of the user has this id.
     #[error("there is no such session")]
     NoSession,
-    /// The session asked for more history than waits at once: ask again when some has come.
+    /// The session asked for more history than waits at once, or more of its user's messages wait to leave the hub than
+    /// may: try again when some of it is done.
     #[error("you ask for more than can be answered at once")]
     Busy,
     /// What was said could not be kept: nobody heard it. Try again later.

@@ -86,7 +86,8 @@ pub enum Event {
         /// How far it came.
         state: Delivery,
         /// Why it came no further. With [`Delivery::Sent`] that nobody confirmed it in time, although the recipient's
-        /// program could have: `timed out`; and with [`Delivery::Delivered`] that it was confirmed after that: `late`.
+        /// program could have: `timed out`; and with [`Delivery::Delivered`] that it was confirmed after that: `late`. With
+        /// [`Delivery::Unconfirmed`] what became of it on the way to a peer in a room.
         reason: Option<&'static str>,
     },
     /// The other end is to confirm that its program took a direct message: wires whose clients cannot say so

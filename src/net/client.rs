@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::http::media_type;
 use crate::limits::Limits;
+use crate::text::beginning;
 
 /// Asks over connections that it keeps. Cloning shares them.
 #[derive(Clone, Debug)]
@@ -102,11 +103,7 @@ impl Reply {
 }
 
 fn shorten(text: &str) -> String {
-    let text = text.trim();
-    match text.char_indices().nth(MAX_DETAIL) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    beginning(text.trim(), MAX_DETAIL).into_owned()
 }
 
 /// The cause at the bottom, which is the one that says something ("Connection refused").

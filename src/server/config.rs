@@ -9,14 +9,14 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::keys::{KEYS, Key};
-use crate::address::Host;
+use crate::address::{Host, Protocol};
 use crate::codec::syslog::Format;
 use crate::gateway::peer::RoomEntry;
 use crate::gateway::syslog::Target;
 use crate::limits::Limits;
 use crate::name::{Nickname, RoomName};
 use crate::store::{Durability, Retention};
-use crate::text::distance;
+use crate::text::{beginning, distance};
 
 /// What a server is told. Begin with [`Config::default`], which keeps everything in memory, and change fields, or
 /// [`merge`](Config::merge) TOML.
@@ -178,7 +178,7 @@ impl Config {
     /// [`ConfigError::Unknown`] and [`ConfigError::Value`].
     pub fn set(&mut self, place: &str, key: &str, value: &str) -> Result<(), ConfigError> {
         let key = find(place, key)?;
-        (key.parse)(self, value).map_err(|wanted| bad(place, key, format!("{value:?}"), wanted))
+        (key.parse)(self, value).map_err(|wanted| bad(place, key, format!("{:?}", beginning(value, SHOWN)), wanted))
     }
 
     /// The names that the server goes by: those it was given, and where it listens, unless that is everywhere.
@@ -244,6 +244,30 @@ impl Config {
                 why: "no command would be let through; a rate of 0 switches the limit off",
             });
         }
+        self.check_room_peers()
+    }
+
+    fn check_room_peers(&self) -> Result<(), ConfigError> {
+        for (at, entry) in self.room_peers.iter().enumerate() {
+            let is_udp = |entry: &RoomEntry| entry.protocol == Protocol::UDP;
+            let same_place =
+                |other: &&RoomEntry| entry.port != 0 && other.port == entry.port && is_udp(other) == is_udp(entry);
+            let before = || self.room_peers[..at].iter();
+            let same_name = before().find(|other| other.name == entry.name);
+            let (other, why) = match (same_name, before().find(same_place)) {
+                (Some(other), _) => (other, "peers know each room by a NAME of its own"),
+                (None, Some(other)) => (other, "each room listens at a PORT of its own"),
+                (None, None) => continue,
+            };
+            let key = "room_peers";
+            return Err(ConfigError::Contradiction {
+                key,
+                value: format!("{:?}", other.to_string()),
+                other: key,
+                bound: format!("{:?}", entry.to_string()),
+                why,
+            });
+        }
         Ok(())
     }
 
@@ -283,7 +307,10 @@ impl Config {
             if !seen.insert(key.name) {
                 return Err(ConfigError::Twice { place: place.into(), key: key.name });
             }
-            (key.read)(self, value).map_err(|wanted| bad(place, key, value.to_string(), wanted))?;
+            (key.read)(self, value).map_err(|wanted| {
+                let value = beginning(&value.to_string(), SHOWN).into_owned();
+                bad(place, key, value, wanted)
+            })?;
         }
         Ok(())
     }
@@ -331,7 +358,7 @@ fn find(place: &str, name: &str) -> Result<&'static Key, ConfigError> {
     let dashless = name.replace('-', "_");
     KEYS.iter().find(|key| key.name == dashless).ok_or_else(|| ConfigError::Unknown {
         place: place.into(),
-        key: name.into(),
+        key: beginning(name, SHOWN).into_owned(),
         known: known(&dashless),
     })
 }
@@ -396,6 +423,9 @@ fn tables() -> String {
 fn bad(place: &str, key: &Key, value: String, wanted: String) -> ConfigError {
     ConfigError::Value { place: place.into(), key: key.name, value, wanted }
 }
+
+/// Characters of a value that an error repeats.
+pub(super) const SHOWN: usize = 60;
 
 /// How many letters off a key's word may be to be suggested.
 const MISSPELT: usize = 3;
@@ -468,6 +498,12 @@ mod tests {
             ("limits.frame = 1000", "limits.message = 16384", "limits.frame = 1000"),
             ("limits.member_bytes = 1000", "limits.message = 16384", "limits.member_bytes = 1000"),
             ("limits.http_head = 1000", "limits.uri = 8192", "limits.http_head = 1000"),
+            ("room_peers = ['a=b@http:1', 'c=b@http:2']", "room_peers = \"a=b@http:1\"", "room_peers = \"c=b@http:2\""),
+            (
+                "room_peers = ['a=b@http:1', 'c=d@websocket:1']",
+                "room_peers = \"a=b@http:1\"",
+                "room_peers = \"c=d@websocket:1\"",
+            ),
         ] {
             let mut config = Config::default();
             config.merge("f.toml", set).unwrap();
@@ -484,7 +520,11 @@ mod tests {
         );
         config.limits.commands_per_second = 0;
         assert_eq!(config.check(), Ok(()));
-        for fine in ["", "limits.message = 1000\nlimits.frame = 1000\nlimits.member_bytes = 1000"] {
+        for fine in [
+            "",
+            "limits.message = 1000\nlimits.frame = 1000\nlimits.member_bytes = 1000",
+            "room_peers = ['a=b@http:1', 'a=c@udp:1', 'a=d@http:0', 'a=e@http:0']",
+        ] {
             let mut config = Config::default();
             config.merge("f.toml", fine).unwrap();
             assert_eq!(config.check(), Ok(()), "{fine}");

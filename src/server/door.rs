@@ -147,6 +147,7 @@ impl Door {
             ready: self.unready().is_none(),
             connections: shared.connections.counted(),
             wires: services.map(|services| (services.wires.counted(), services.wires.counted_unsigned())),
+            greetings: services.map(|services| services.peers.greetings()),
             answers: std::array::from_fn(|i| shared.answers[i].load(Ordering::Relaxed)),
             hub: services.map(|services| (services.hub.gauges(), services.hub.counters().snapshot())),
             syslog: services.and_then(|services| Some(services.syslog.as_ref()?.counted())),

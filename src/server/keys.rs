@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::config::{Config, WirePort};
+use super::config::{Config, SHOWN, WirePort};
 use crate::address::Host;
 use crate::codec::syslog::Format;
 use crate::gateway::peer::RoomEntry;
 use crate::gateway::syslog::Target;
-use crate::name::{Nickname, RoomName, is_reserved};
+use crate::name::{MAX_NAME, Nickname, RoomName};
 use crate::store::Durability;
+use crate::text::beginning;
 
 /// One setting.
 pub(super) struct Key {
@@ -34,11 +35,12 @@ macro_rules! key {
             about: $about,
             show: |config| <$kind>::show(&config.$($field).+),
             read: |config, value| {
-                config.$($field).+ = <$kind>::read(value).ok_or_else(<$kind>::wanted)?;
+                config.$($field).+ = <$kind>::read(value).ok_or_else(|| <$kind>::instead_of(value))?;
                 Ok(())
             },
             parse: |config, text| {
-                config.$($field).+ = <$kind>::parse(text).ok_or_else(<$kind>::wanted)?;
+                let value = <$kind>::typed(text).ok_or_else(<$kind>::wanted)?;
+                config.$($field).+ = <$kind>::read(&value).ok_or_else(|| <$kind>::instead_of(&value))?;
                 Ok(())
             },
         }
@@ -95,19 +97,24 @@ pub(super) const KEYS: &[Key] = &[
         "seconds that /readyz answers 503 before a stop begins, for load balancers"
     ),
     key!("legacy.host", Place, legacy.host, "the address at which the wires of other chat systems listen"),
-    key!("legacy.room", Room, legacy.room, "the room of those who choose none there"),
-    key!("pair.port", Wire, legacy.pair_port, "pair chat: a port, \"usual\" (6078, if it is free) or \"off\""),
+    key!("legacy.room", Room, legacy.room, "the room that minechat and console chat lead to"),
+    key!(
+        "pair.port",
+        Wire,
+        legacy.pair_port,
+        "pair chat: a port, \"off\", or \"usual\", which is 6078 unless somebody else has that"
+    ),
     key!(
         "minechat.listen_port",
         Wire,
         legacy.minechat_listen_port,
-        "where minechat is heard: a port, \"usual\" (5000, if it is free) or \"off\""
+        "where minechat is heard: a port, \"off\", or \"usual\", which is 5000 unless somebody else has that"
     ),
     key!(
         "minechat.write_port",
         Wire,
         legacy.minechat_write_port,
-        "where minechat is written: a port, \"usual\" (5050, if it is free) or \"off\""
+        "where minechat is written: a port, \"off\", or \"usual\", which is 5050 unless somebody else has that"
     ),
     key!(
         "minechat.heartbeat",
@@ -115,7 +122,12 @@ pub(super) const KEYS: &[Key] = &[
         legacy.minechat_heartbeat,
         "seconds after which something is said to those who hear it; 0: never"
     ),
-    key!("console.port", Wire, legacy.console_port, "console chat: a port, \"usual\" (9009, if it is free) or \"off\""),
+    key!(
+        "console.port",
+        Wire,
+        legacy.console_port,
+        "console chat: a port, \"off\", or \"usual\", which is 9009 unless somebody else has that"
+    ),
     key!(
         "console.print_messages",
         Switch,
@@ -153,7 +165,7 @@ pub(super) const KEYS: &[Key] = &[
     limit!(duplicate_window, Seconds<0>, "seconds that a message's id is remembered, so that it is never said twice"),
     limit!(duplicate_ids, Count<1>, "ids remembered of one room or sender"),
     limit!(duplicate_senders, Count<1>, "peers whose ids are remembered, of each room that they write to"),
-    limit!(duplicate_total, Count<1>, "ids remembered of all peers that write to a room"),
+    limit!(duplicate_total, Count<1>, "ids remembered of all peers that write to a room, and of all messages to peers"),
     limit!(users, Count<1>, "users of the rooms, and entries of the registry"),
     limit!(history_count, Long, "messages of a room that a history in memory keeps"),
     limit!(history_bytes, Long, "bytes of a room that a history in memory keeps"),
@@ -181,10 +193,14 @@ pub(super) const KEYS: &[Key] = &[
 trait Kind {
     type Value;
     fn wanted() -> String;
+    /// What is wanted in the place of a value that was refused.
+    fn instead_of(_refused: &Value) -> String {
+        Self::wanted()
+    }
     fn read(value: &Value) -> Option<Self::Value>;
-    /// As in TOML, unless a kind is typed more easily.
-    fn parse(text: &str) -> Option<Self::Value> {
-        Self::read(&toml_value(text)?)
+    /// What was typed, as it would stand in TOML; or in a way that is typed more easily.
+    fn typed(text: &str) -> Option<Value> {
+        toml_value(text)
     }
     fn show(value: &Self::Value) -> Option<Value>;
 }
@@ -270,7 +286,7 @@ impl Kind for Port {
 impl Kind for Wire {
     type Value = WirePort;
     fn wanted() -> String {
-        "a port from 0 to 65535, usual or off".into()
+        "a port from 0 to 65535, off, or usual (its own port, unless somebody else has that)".into()
     }
     fn read(value: &Value) -> Option<WirePort> {
         match value.as_str() {
@@ -280,8 +296,8 @@ impl Kind for Wire {
             None => Port::read(value).map(WirePort::At),
         }
     }
-    fn parse(text: &str) -> Option<WirePort> {
-        Self::read(&toml_value(text).unwrap_or_else(|| text.into()))
+    fn typed(text: &str) -> Option<Value> {
+        Some(toml_value(text).unwrap_or_else(|| text.into()))
     }
     fn show(value: &WirePort) -> Option<Value> {
         match value {
@@ -295,13 +311,17 @@ impl Kind for Wire {
 impl Kind for RoomPeers {
     type Value = Vec<RoomEntry>;
     fn wanted() -> String {
-        "a list of rooms for peers like lobby=lobby@http:8090, with http, websocket or udp".into()
+        "a list like [\"lobby=lobby@http:8090\"]".into()
+    }
+    fn instead_of(refused: &Value) -> String {
+        let why = |error| format!("{error}; something like lobby=lobby@http:8090");
+        instead_of_item::<Self>(refused, |text| text.parse::<RoomEntry>().err().map(why))
     }
     fn read(value: &Value) -> Option<Vec<RoomEntry>> {
         list(value, |text| text.parse().ok())
     }
-    fn parse(text: &str) -> Option<Vec<RoomEntry>> {
-        Self::read(&typed_list(text))
+    fn typed(text: &str) -> Option<Value> {
+        Some(typed_list(text))
     }
     fn show(value: &Vec<RoomEntry>) -> Option<Value> {
         Some(value.iter().map(ToString::to_string).collect::<Vec<_>>().into())
@@ -311,13 +331,13 @@ impl Kind for RoomPeers {
 impl Kind for Room {
     type Value = RoomName;
     fn wanted() -> String {
-        "the name of a room".into()
+        format!("a room's name, 1 to {MAX_NAME} of the characters A-Z a-z 0-9 _ . - and neither '.' nor '..',")
     }
     fn read(value: &Value) -> Option<RoomName> {
         RoomName::new(value.as_str()?).ok()
     }
-    fn parse(text: &str) -> Option<RoomName> {
-        Self::read(&typed_text(text))
+    fn typed(text: &str) -> Option<Value> {
+        Some(typed_text(text))
     }
     fn show(value: &RoomName) -> Option<Value> {
         Some(value.as_str().into())
@@ -387,8 +407,8 @@ impl Kind for Place {
     fn read(value: &Value) -> Option<Host> {
         Host::new(value.as_str()?).ok()
     }
-    fn parse(text: &str) -> Option<Host> {
-        Self::read(&typed_text(text))
+    fn typed(text: &str) -> Option<Value> {
+        Some(typed_text(text))
     }
     fn show(value: &Host) -> Option<Value> {
         Some(value.as_str().into())
@@ -404,8 +424,8 @@ impl Kind for Directory {
         let text = value.as_str()?;
         (!text.is_empty() && !text.contains('\0')).then(|| Some(text.into()))
     }
-    fn parse(text: &str) -> Option<Option<PathBuf>> {
-        Self::read(&typed_text(text))
+    fn typed(text: &str) -> Option<Value> {
+        Some(typed_text(text))
     }
     fn show(value: &Option<PathBuf>) -> Option<Value> {
         value.as_ref().map(|path| path.to_string_lossy().into_owned().into())
@@ -421,8 +441,8 @@ impl Kind for Durable {
         let text = value.as_str()?;
         [Durability::Fsync, Durability::Os].into_iter().find(|durability| word(*durability) == text)
     }
-    fn parse(text: &str) -> Option<Durability> {
-        Self::read(&typed_text(text))
+    fn typed(text: &str) -> Option<Value> {
+        Some(typed_text(text))
     }
     fn show(value: &Durability) -> Option<Value> {
         Some(word(*value).into())
@@ -432,13 +452,17 @@ impl Kind for Durable {
 impl Kind for Origins {
     type Value = Vec<String>;
     fn wanted() -> String {
-        "a list of origins like https://chat.example or http://localhost:8080, without a path".into()
+        "a list like [\"https://chat.example\"]".into()
+    }
+    fn instead_of(refused: &Value) -> String {
+        let right = "an origin like https://chat.example or http://localhost:8080, without a path,";
+        instead_of_item::<Self>(refused, |text| (!is_origin(text)).then(|| right.into()))
     }
     fn read(value: &Value) -> Option<Vec<String>> {
         list(value, |text| is_origin(text).then(|| text.to_owned()))
     }
-    fn parse(text: &str) -> Option<Vec<String>> {
-        Self::read(&typed_list(text))
+    fn typed(text: &str) -> Option<Value> {
+        Some(typed_list(text))
     }
     fn show(value: &Vec<String>) -> Option<Value> {
         Some(value.clone().into())
@@ -448,13 +472,17 @@ impl Kind for Origins {
 impl Kind for Hosts {
     type Value = Vec<String>;
     fn wanted() -> String {
-        "a list of host names or IP addresses like chat.example, without a port".into()
+        "a list like [\"chat.example\"]".into()
+    }
+    fn instead_of(refused: &Value) -> String {
+        let right = "a host name or an IP address like chat.example, without a port,";
+        instead_of_item::<Self>(refused, |text| Host::new(text).is_err().then(|| right.into()))
     }
     fn read(value: &Value) -> Option<Vec<String>> {
         list(value, |text| Host::new(text).ok().map(|host| host.as_str().to_owned()))
     }
-    fn parse(text: &str) -> Option<Vec<String>> {
-        Self::read(&typed_list(text))
+    fn typed(text: &str) -> Option<Value> {
+        Some(typed_list(text))
     }
     fn show(value: &Vec<String>) -> Option<Value> {
         Some(value.clone().into())
@@ -464,13 +492,17 @@ impl Kind for Hosts {
 impl Kind for Admins {
     type Value = Vec<Nickname>;
     fn wanted() -> String {
-        "a list of nicknames that are not reserved".into()
+        "a list like [\"ann\", \"bob\"]".into()
+    }
+    fn instead_of(refused: &Value) -> String {
+        let why = |error| format!("{error}; a nickname");
+        instead_of_item::<Self>(refused, |text| Nickname::new(text).err().map(why))
     }
     fn read(value: &Value) -> Option<Vec<Nickname>> {
-        list(value, |text| Nickname::new(text).ok().filter(|name| !is_reserved(name.as_str())))
+        list(value, |text| Nickname::new(text).ok())
     }
-    fn parse(text: &str) -> Option<Vec<Nickname>> {
-        Self::read(&typed_list(text))
+    fn typed(text: &str) -> Option<Value> {
+        Some(typed_list(text))
     }
     fn show(value: &Vec<Nickname>) -> Option<Value> {
         Some(value.iter().map(Nickname::as_str).collect::<Vec<_>>().into())
@@ -488,8 +520,8 @@ impl Kind for Receiver {
             target => Some(Some(target.parse().ok()?)),
         }
     }
-    fn parse(text: &str) -> Option<Option<Target>> {
-        Self::read(&typed_text(text))
+    fn typed(text: &str) -> Option<Value> {
+        Some(typed_text(text))
     }
     fn show(value: &Option<Target>) -> Option<Value> {
         Some(value.as_ref().map_or_else(|| OFF.into(), |target| target.to_string().into()))
@@ -504,8 +536,8 @@ impl Kind for Recordings {
     fn read(value: &Value) -> Option<Option<PathBuf>> {
         if value.as_str() == Some(OFF) { Some(None) } else { Directory::read(value) }
     }
-    fn parse(text: &str) -> Option<Option<PathBuf>> {
-        Self::read(&typed_text(text))
+    fn typed(text: &str) -> Option<Value> {
+        Some(typed_text(text))
     }
     fn show(value: &Option<PathBuf>) -> Option<Value> {
         if value.is_none() { Some(OFF.into()) } else { Directory::show(value) }
@@ -520,8 +552,8 @@ impl Kind for Form {
     fn read(value: &Value) -> Option<Format> {
         value.as_str()?.parse().ok()
     }
-    fn parse(text: &str) -> Option<Format> {
-        Self::read(&typed_text(text))
+    fn typed(text: &str) -> Option<Value> {
+        Some(typed_text(text))
     }
     fn show(value: &Format) -> Option<Value> {
         Some(value.as_str().into())
@@ -554,6 +586,18 @@ fn typed_list(text: &str) -> Value {
 
 fn list<T>(value: &Value, take: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
     value.as_array()?.iter().map(|item| take(item.as_str()?)).collect()
+}
+
+/// What is wanted in the place of the first item of a list of which `why` says what is wrong; which one it is where there
+/// are several.
+fn instead_of_item<K: Kind>(refused: &Value, why: impl Fn(&str) -> Option<String>) -> String {
+    let items: Option<Vec<_>> = refused.as_array().and_then(|items| items.iter().map(Value::as_str).collect());
+    let items = items.unwrap_or_default();
+    match items.iter().find_map(|item| Some((item, why(item)?))) {
+        Some((_, why)) if items.len() == 1 => why,
+        Some((item, why)) => format!("{:?}: {why}", beginning(item, SHOWN)),
+        None => K::wanted(),
+    }
 }
 
 fn number(value: &Value, least: i64, most: i64) -> Option<i64> {

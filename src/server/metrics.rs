@@ -10,6 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::recorder;
+use crate::gateway::peer::CountedGreetings;
 use crate::gateway::{CountedUnsigned, syslog};
 use crate::hub::{Counted, Gauges};
 use crate::measure::Durations;
@@ -24,6 +25,8 @@ pub(super) struct Scrape {
     pub(super) connections: listener::Counted,
     /// Connections of each wire besides HTTP, and those on them that have not signed in. `None` while it starts.
     pub(super) wires: Option<(Vec<(&'static str, listener::Counted)>, CountedUnsigned)>,
+    /// Greetings to newcomers over UDP, to rooms that peers write to. `None` while it starts.
+    pub(super) greetings: Option<CountedGreetings>,
     /// Answers by the first digit of their status, from 1 on.
     pub(super) answers: [u64; 5],
     /// `None` while it starts.
@@ -130,6 +133,12 @@ impl Collector for Scrape {
         out.counter("connections_refused", help, self.connections.refused)?;
         if let Some((wires, unsigned)) = &self.wires {
             Self::wires(out, wires, unsigned)?;
+        }
+        if let Some(counted) = &self.greetings {
+            let CountedGreetings { acknowledged, unanswered, dropped } = *counted;
+            let outcomes = [("acknowledged", acknowledged), ("unanswered", unanswered), ("dropped", dropped)];
+            let help = "Words to newcomers over UDP, who have to acknowledge one, by what became of them";
+            out.counters("peer_greetings", help, "outcome", outcomes.into_iter())?;
         }
         let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(self.answers);
         out.counters("http_answers", "Answers by the class of their status; 1xx are upgrades", "status", classes)?;

@@ -81,7 +81,7 @@ pub enum ServerError {
         source: io::Error,
     },
     /// A room does not listen for peers. Choose another place or name for it, or go without.
-    #[error("cannot let peers in by {entry}: {source}")]
+    #[error("cannot let peers in by {entry}: {source}; {}", advice(.source))]
     RoomPeer {
         /// The room, and where it was to listen.
         entry: RoomEntry,
@@ -178,9 +178,6 @@ impl Server {
         let local = listener.local_addr().map_err(failed)?;
         let mut wires = Wires::bind(config, &bots).await?;
         let (ears, answers) = bots.listen();
-        if !local.ip().is_loopback() && config.hosts.is_empty() && local.ip().is_unspecified() {
-            warn!("rooms answer only to 'localhost' as yet: name what others call this machine (--allow-host)");
-        }
         let limits = Arc::new(config.limits.clone());
         let connections = Connections::of(&limits);
         let stopped = CancellationToken::new();
@@ -204,13 +201,13 @@ impl Server {
             let hub = stores.hub(config, builder).await.map_err(failed)?;
             let registry = registry::service(stores.registry.clone()).limits(&config.limits).spoken(spoken);
             registry.begin().await.map_err(failed)?;
-            wires.let_peers_in(config, &hub, &peers).await?;
             let recorder = record(config).await?;
             let taping = recorder.clone().map(|recorder| recorder as Arc<dyn Recorder>);
+            let context = Context::beside(&connections, hub.clone(), told).recorded(taping.clone());
+            wires.let_peers_in(config, &context, &peers).await?;
             let rooms = gateway::http::service(hub.clone()).recorded(taping.clone());
             let rooms = rooms.origins(config.origins.iter().cloned()).hosts(names);
-            let registry = registry.recorded(taping.clone());
-            let context = Context::beside(&connections, hub.clone(), told).recorded(taping);
+            let registry = registry.recorded(taping);
             Ok::<_, ServerError>(Services { rooms, registry, hub, wires: context, peers, stores, syslog, recorder })
         };
         let services = tokio::select! {
@@ -219,6 +216,13 @@ impl Server {
             () = &mut serving => pending().await,
         };
         let services = door.open(services);
+        // Not before: of a server that does not start only the reason for that is of interest.
+        if config.hosts.is_empty() && local.ip().is_unspecified() {
+            warn!("rooms answer only to 'localhost' as yet: name what others call this machine (--allow-host)");
+        }
+        for missing in &wires.missing {
+            warn!("{missing}");
+        }
         let (drain_delay, grace) = (config.drain_delay, config.limits.grace);
         Ok(Self { local, door, services, wires, answers, serving, stopped, drain_delay, grace })
     }
@@ -302,6 +306,18 @@ async fn record(config: &Config) -> Result<Option<Arc<Files>>, ServerError> {
     let files = opened.map_err(|source| ServerError::Record { dir: shown.clone(), source })?;
     warn!(dir = %shown.display(), "all that is heard and said is recorded, also what users say to each other alone");
     Ok(Some(Arc::new(files)))
+}
+
+/// What to do about a room that peers cannot write to.
+fn advice(error: &RoomPeerError) -> &'static str {
+    match error {
+        RoomPeerError::Listen(_) => {
+            "choose another PORT in --room-peer ROOM=NAME@PROTOCOL:PORT, or another host with --legacy-host"
+        }
+        RoomPeerError::Unspecified(_) => "name it with --allow-host, or choose another host with --legacy-host",
+        RoomPeerError::Taken(_) => "choose another NAME in --room-peer ROOM=NAME@PROTOCOL:PORT",
+        RoomPeerError::Store(_) => "leave --room-peer away to start without",
+    }
 }
 
 /// Keeps the house of a hub in order, for as long as it is polled.

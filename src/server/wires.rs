@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 
 use futures_util::future::join_all;
-use tracing::warn;
 
 use super::ServerError;
 use super::config::{Config, Legacy, WirePort};
@@ -12,12 +11,13 @@ use crate::address::{Host, authority};
 use crate::bot::Bots;
 use crate::gateway::peer::{Peers, RoomPeer};
 use crate::gateway::{Console, ConsoleEvents, Context, Gateway, MinechatListen, MinechatWrite, Pair};
-use crate::hub::Hub;
 
 /// The wires that are open, to be served in front of a hub.
 #[derive(Debug, Default)]
 pub(super) struct Wires {
     gateways: Vec<Box<dyn Gateway>>,
+    /// Of each that is not open because somebody else has its own port: what to tell whoever runs the server.
+    pub(super) missing: Vec<String>,
     /// What happens at the console port, until somebody takes it.
     pub(super) console: Option<ConsoleEvents>,
 }
@@ -33,14 +33,19 @@ impl Wires {
     }
 
     /// Opens the rooms that peers write to, which stand in the registry from then on.
-    pub(super) async fn let_peers_in(&mut self, config: &Config, hub: &Hub, peers: &Peers) -> Result<(), ServerError> {
+    pub(super) async fn let_peers_in(
+        &mut self,
+        config: &Config,
+        context: &Context,
+        peers: &Peers,
+    ) -> Result<(), ServerError> {
         let host = &config.legacy.host;
         // "Everywhere" is no place to be found at: then by a name that the server was given.
         let named = config.hosts.iter().find_map(|name| Host::new(name).ok());
         let public = if host.is_unspecified() { named.as_ref() } else { None };
         for entry in &config.room_peers {
             let failed = |source| ServerError::RoomPeer { entry: entry.clone(), source };
-            let room = RoomPeer::bind(hub, peers, entry.clone(), host, public).await.map_err(failed)?;
+            let room = RoomPeer::bind(context, peers, entry.clone(), host, public).await.map_err(failed)?;
             self.gateways.push(Box::new(room));
         }
         Ok(())
@@ -111,7 +116,9 @@ impl Wires {
             // That somebody else has a usual port is no reason not to start; that the host is wrong is one.
             Err(error) if wire.port == WirePort::Usual && error.kind() == io::ErrorKind::AddrInUse => {
                 let Wire { name, option, .. } = wire;
-                warn!("no {name}: cannot listen on port {port}: {error}; choose another with {option}, or off");
+                let why =
+                    format!("no {name}: cannot listen on port {port}: {error}; choose another with {option}, or off");
+                self.missing.push(why);
             }
             Err(source) => {
                 let at = authority(wire.host.as_str(), port);
@@ -175,6 +182,8 @@ mod tests {
             wires.open(wire(port), bind).await.unwrap();
             assert_eq!(wires.places().count(), 0);
         }
+        let [missing] = &wires.missing[..] else { panic!("{:?}", wires.missing) };
+        assert!(missing.starts_with(&format!("no silence: cannot listen on port {usual}: ")), "{missing}");
         let error = wires.open(wire(WirePort::At(usual)), bind).await.unwrap_err().to_string();
         assert!(error.starts_with(&format!("cannot listen for silence on 127.0.0.1:{usual}: ")), "{error}");
         assert!(error.contains("--silent-port"), "{error}");

@@ -16,6 +16,7 @@ use thiserror::Error;
 
 pub use accounts::{AccountStore, Issued, MemoryAccounts, RESERVED, Session, SessionId, TOKEN, UNUSED, User};
 pub use history::{Durability, HistoryStore, Known, MAX_PAGE, MemoryHistory, Page, Retention};
+pub(crate) use history::{digest, id_key};
 pub use registry::{Claim, Lease, MemoryRegistry, Registration, RegistryStore};
 pub use rules::{Ban, MemoryRules, Mute, RoomRules, RuleStore, UserRules};
 

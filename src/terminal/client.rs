@@ -33,7 +33,7 @@ use crate::secret::Secret;
     note = "Every option may also come from the environment (TALK_NAME, TALK_REGISTRY,\nTALK_HOST, TALK_PORT, TALK_PROTOCOL, TALK_PUBLIC_URL, TALK_CONFIG), or else\nfrom the file talk/client.toml in the platform's configuration directory,\nunder the same names: name = \"ann\". TALK_DATA names a directory for data,\ninstead of the platform's; RUST_LOG says what is logged to stderr;\nNO_COLOR=1 switches colours off."
 )]
 struct Arguments {
-    /// your name: letters, digits, '_', '.' and '-' (required)
+    /// your name, at most 64 letters, digits, '_', '.' and '-' (required)
     #[argh(option, short = 'n')]
     name: Option<String>,
     /// the registry where users find each other (default http://127.0.0.1:8088)
@@ -177,7 +177,7 @@ impl ClientOptions {
             }
         };
         let in_use = kept.as_ref().is_ok_and(KeptSecret::is_in_use);
-        let (peer, events) = started.map_err(|error| advice(&error, in_use))?;
+        let (peer, events) = started.map_err(|error| advice(&error, in_use, self.registry.base()))?;
         let place = peer.entry().map(|entry| entry.address.to_string()).unwrap_or_default();
         let greeting = format!("you are {} at {place}; :help shows the commands", self.name);
         let history = kept.is_ok().then(|| self.data.as_ref().map(|data| data.join("history"))).flatten();
@@ -220,7 +220,7 @@ fn complain(style: Style, text: &str) {
 }
 
 /// What to do about a peer that did not start.
-fn advice(error: &PeerError, name_in_use_here: bool) -> String {
+fn advice(error: &PeerError, name_in_use_here: bool, registry: &str) -> String {
     match error {
         PeerError::Taken(name) if name_in_use_here => {
             format!("{error}: another talk-client runs as {name} on this computer; choose another with --name")
@@ -230,7 +230,23 @@ fn advice(error: &PeerError, name_in_use_here: bool) -> String {
         PeerError::Listen(_) => {
             format!("{error}; {ELSEWHERE}")
         }
+        PeerError::Registry(error) => no_registry(error, registry),
         _ => error.to_string(),
+    }
+}
+
+/// What to do about a registry that takes nobody, and may be none.
+fn no_registry(error: &RegistryError, registry: &str) -> String {
+    match error {
+        RegistryError::Unsupported { status, detail } | RegistryError::Refused { status: status @ 500.., detail } => {
+            format!("what answers at {registry} does not look like a registry ({status}: {detail}); {REGISTRIES}")
+        }
+        RegistryError::Malformed { .. } => format!("{error}; {REGISTRIES}"),
+        RegistryError::Forbidden => format!(
+            "the registry at {registry} lets nobody in who calls it so; take its IP address, or let talk-server know the \
+             name by its --allow-host"
+        ),
+        _ => format!("the registry at {registry} does not take you: {error}"),
     }
 }
 
@@ -300,6 +316,9 @@ const PROGRAM: &str = "talk-client";
 const KEYS: &[&str] = &["name", "registry", "host", "port", "protocol", "public-url"];
 const DEFAULT_REGISTRY: &str = "http://127.0.0.1:8088";
 const DEFAULT_PORT: u16 = 8080;
+/// Where there are registries.
+pub(super) const REGISTRIES: &str =
+    "--registry URL names another: 'registry' is at http://127.0.0.1:8088, and a talk-server has one at its port, 7000";
 /// What to do when the port or the host is not to be had.
 pub(super) const ELSEWHERE: &str = "choose another place with --port or --host (--port 0 finds a free one)";
 /// How long a signal while the client signs on waits for the registry, so that no entry stays behind.

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs, Optionality};
 
-use crate::text::{SafeText, distance};
+use super::settings::{SHOWN, shown};
+use crate::text::{SafeText, beginning, distance};
 
 /// Another spelling of an option: what is typed (`-lh`, `--ip`), and the option it means (`--listen-host`).
 pub type Alias = (&'static str, &'static str);
@@ -90,7 +91,7 @@ pub fn parse<T: FromArgs + ArgsInfo>(
         Err(()) => {
             let text = early.output.split_whitespace().collect::<Vec<_>>().join(" ");
             match text.strip_prefix("Unrecognized argument: ") {
-                Some(surplus) => Exit::usage(format_args!("{surplus:?} belongs to no option")),
+                Some(surplus) => Exit::usage(format_args!("{} belongs to no option", shown(surplus))),
                 None => Exit::Usage(text),
             }
         }
@@ -160,6 +161,7 @@ fn find<'a>(flags: &'a [FlagInfo<'a>], typed: &str, aliases: &[Alias]) -> Option
 }
 
 fn unknown(flags: &[FlagInfo<'_>], typed: &str) -> Exit {
+    let typed = &beginning(typed, SHOWN);
     let near = flags.iter().map(|flag| (distance(flag.long, typed), flag.long)).min();
     match near {
         Some((steps, long)) if steps <= MISSPELT => {
@@ -185,10 +187,16 @@ fn with_placeholders(help: &str, flags: &[FlagInfo<'_>]) -> String {
         // `argh` puts its own help first, and without its letter.
         flags.iter().filter(|flag| !flag.hidden && flag.long != "--help").map(|flag| (left(flag), flag.description)).collect();
     lines.push(("  -h, --help".into(), "print this"));
-    let column = lines.iter().map(|(left, _)| left.len()).max().unwrap_or(0) + 2;
+    let narrow = |left: usize| left <= LEFT;
+    let column = lines.iter().map(|(left, _)| left.len()).filter(|left| narrow(*left)).max().unwrap_or(0) + 2;
     let mut options = String::new();
     for (left, description) in lines {
-        let mut line = format!("\n{left:column$}");
+        let mut line = if narrow(left.len()) {
+            format!("\n{left:column$}")
+        } else {
+            // What is so long has a line for itself.
+            format!("\n{left}\n{:column$}", "")
+        };
         let mut width = column;
         for word in description.split_whitespace() {
             let length = word.chars().count() + 1;
@@ -207,6 +215,8 @@ fn with_placeholders(help: &str, flags: &[FlagInfo<'_>]) -> String {
 
 /// Above what `argh` says of the options.
 const OPTIONS: &str = "\nOptions:";
+/// Characters of an option with its value beside which its description has room.
+const LEFT: usize = 30;
 /// Characters in a line of the help.
 const WIDTH: usize = 80;
 /// The exit code of a usage error, as shells and most programs have it.
@@ -228,7 +238,7 @@ mod tests {
         #[argh(option, default = "80")]
         port: u16,
         /// peers
-        #[argh(option)]
+        #[argh(option, arg_name = "name@protocol://host:port")]
         peer: Vec<String>,
         /// says more
         #[argh(switch, short = 'v')]
@@ -299,6 +309,8 @@ mod tests {
             assert!(text.contains("Usage: prog") && text.contains("-l, --listen-host HOST"), "{text}");
             assert!(text.contains("  --port PORT") && text.contains("  -v, --verbose  "), "{text}");
             assert_eq!(text.matches("--help").count(), 1, "{text}");
+            let aside = "\n  --peer NAME@PROTOCOL://HOST:PORT\n                          peers\n";
+            assert!(text.contains(aside), "{text}");
         }
         for line in ["-V", "--version"] {
             assert_eq!(read(line), Err(Exit::Asked("prog 1.2.3".into())));

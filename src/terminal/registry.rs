@@ -16,7 +16,7 @@ use super::settings::{Environment, Settings, SettingsFile, data_directory, defau
 use crate::address::Host;
 use crate::limits::Limits;
 use crate::registry::{Registry, service};
-use crate::store::{MemoryRegistry, RegistryStore, SqliteRegistry};
+use crate::store::{MemoryRegistry, RegistryStore, SqliteRegistry, StoreError};
 use crate::transport::{Http, Transport, Udp, WebSocket};
 
 /// Keep the list of users and where each is reached.
@@ -113,7 +113,10 @@ async fn open(data: Option<PathBuf>, limits: &Limits) -> Result<Arc<dyn Registry
     let limits = limits.clone();
     let shown = dir.display().to_string();
     let opened = spawn_blocking(move || SqliteRegistry::open(&dir, &limits)).await.map_err(|e| e.to_string())?;
-    let store = opened.map_err(|error| format!("{shown}: {error}"))?;
+    let store = opened.map_err(|error| match error {
+        StoreError::Locked => format!("{shown}: {error} (--data DIR)"),
+        error => format!("{shown}: {error}"),
+    })?;
     Ok(Arc::new(store))
 }
 

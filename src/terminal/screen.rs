@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::name::UserName;
 use crate::peer::Users;
-use crate::text::SafeText;
+use crate::text::{SafeText, beginning};
 
 /// One or more whole lines for a person to read, without the last line break.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -136,10 +136,7 @@ pub(super) struct Beginning<'a>(pub(super) &'a str);
 
 impl Display for Beginning<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.char_indices().nth(BEGINNING) {
-            Some((end, _)) => write!(f, "\u{201c}{}\u{2026}\u{201d}", SafeText(&self.0[..end])),
-            None => write!(f, "\u{201c}{}\u{201d}", SafeText(self.0)),
-        }
+        write!(f, "\u{201c}{}\u{201d}", SafeText(&beginning(self.0, BEGINNING)))
     }
 }
 

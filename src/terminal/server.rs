@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 use argh::{ArgsInfo, FromArgs};
 
 use super::options::{self, Exit};
-use super::settings::{Environment, Settings, data_directory, default_file};
+use super::settings::{Environment, Settings, data_directory, default_file, read_file, shown};
 
 /// Serve chat rooms, and beside them a registry, until a signal.
 #[derive(ArgsInfo, Debug, Default, FromArgs)]
 #[argh(
     help_triggers("-h", "--help"),
     usage = "[OPTIONS]",
-    example = "talk-server\ntalk-server --host 0.0.0.0 --allow-host chat.example\ntalk-server --memory --set limits.commands_per_second=0\ntalk-server --print-config > server.toml; talk-server --config server.toml",
-    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_ROOM_PEER, TALK_LEGACY_HOST, TALK_LEGACY_ROOM, TALK_PAIR_PORT,\nTALK_MINECHAT_LISTEN_PORT, TALK_MINECHAT_WRITE_PORT, TALK_MINECHAT_HEARTBEAT,\nTALK_CONSOLE_PORT, TALK_CONSOLE_PRINT_MESSAGES, TALK_SYSLOG,\nTALK_SYSLOG_FORMAT, TALK_RECORD, TALK_CONFIG), and that more than the file,\nwhich without --config is talk/server.toml in the platform's configuration\ndirectory. TALK_DATA names a directory for data, instead of the platform's;\nRUST_LOG says what is logged to stderr. Every limit is a key of the file:\n--print-config shows them all."
+    example = "talk-server\ntalk-server --host 0.0.0.0 --allow-host chat.example\ntalk-server --room-peer global=lobby@http:8090\ntalk-server --memory --set limits.commands_per_second=0\ntalk-server --print-config > server.toml; talk-server --config server.toml",
+    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nPair chat, minechat and console chat are other chat systems, whose clients\nmeet everybody else in the same rooms. Peers are talk-client and its like.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_ROOM_PEER, TALK_LEGACY_HOST, TALK_LEGACY_ROOM, TALK_PAIR_PORT,\nTALK_MINECHAT_LISTEN_PORT, TALK_MINECHAT_WRITE_PORT, TALK_MINECHAT_HEARTBEAT,\nTALK_CONSOLE_PORT, TALK_CONSOLE_PRINT_MESSAGES, TALK_SYSLOG,\nTALK_SYSLOG_FORMAT, TALK_RECORD, TALK_CONFIG), and that more than the file,\nwhich without --config is talk/server.toml in the platform's configuration\ndirectory. TALK_DATA names a directory for data, instead of the platform's;\nRUST_LOG says what is logged to stderr. Every limit is a key of the file:\n--print-config shows them all."
 )]
 struct Arguments {
     /// the address to listen on (default 127.0.0.1)
     #[argh(option)]
     host: Option<String>,
-    /// the port to listen on; 0 lets the system choose (default 7000)
+    /// the port for rooms and registry; 0 lets the system choose (default 7000)
     #[argh(option, short = 'p')]
     port: Option<String>,
     /// the directory to keep users, messages and registrations in (default talk/server in the platform's data
@@ -40,8 +40,8 @@ struct Arguments {
     /// a name by which clients reach the server, such as chat.example, besides localhost; repeat it for more
     #[argh(option, arg_name = "name")]
     allow_host: Vec<String>,
-    /// let peers into a room: ROOM=NAME@http:PORT (or websocket, udp) listens there and registers NAME; repeat it for
-    /// more
+    /// let peers into ROOM: listen for them at PORT by http, websocket or udp, and stand in the registry as NAME, such
+    /// as global=lobby@http:8090; repeat it for more
     #[argh(option, arg_name = "room=name@protocol:port")]
     room_peer: Vec<String>,
     /// tell every text to a syslog receiver, direct messages too: unix:/dev/log, udp:HOST:PORT, tcp:HOST:PORT, or off
@@ -55,26 +55,26 @@ struct Arguments {
     /// default)
     #[argh(option, arg_name = "dir")]
     record: Option<String>,
-    /// the address for pair chat, minechat and console chat (default 127.0.0.1)
-    #[argh(option)]
+    /// the address for pair chat, minechat, console chat and the rooms of peers (default 127.0.0.1)
+    #[argh(option, arg_name = "host")]
     legacy_host: Option<String>,
-    /// the room of those who choose none there (default global)
-    #[argh(option)]
+    /// the room that minechat and console chat lead to (default global)
+    #[argh(option, arg_name = "room")]
     legacy_room: Option<String>,
-    /// the port for pair chat, or off (default 6078, if it is free)
-    #[argh(option)]
+    /// the port for pair chat, or off (default 6078, and off if that is taken)
+    #[argh(option, arg_name = "port")]
     pair_port: Option<String>,
-    /// the port at which minechat is heard, or off (default 5000, if it is free)
-    #[argh(option)]
+    /// the port at which minechat is heard, or off (default 5000, and off if that is taken)
+    #[argh(option, arg_name = "port")]
     minechat_listen_port: Option<String>,
-    /// the port at which minechat is written, or off (default 5050, if it is free)
-    #[argh(option)]
+    /// the port at which minechat is written, or off (default 5050, and off if that is taken)
+    #[argh(option, arg_name = "port")]
     minechat_write_port: Option<String>,
-    /// say something to those who hear minechat every so many seconds
-    #[argh(option)]
+    /// say something to those who hear minechat when nobody else did for so long (default 0: never)
+    #[argh(option, arg_name = "seconds")]
     minechat_heartbeat: Option<String>,
-    /// the port for console chat, or off (default 9009, if it is free)
-    #[argh(option)]
+    /// the port for console chat, or off (default 9009, and off if that is taken)
+    #[argh(option, arg_name = "port")]
     console_port: Option<String>,
     /// print what console users say
     #[argh(switch)]
@@ -172,10 +172,9 @@ impl ServerOptions {
 /// Before the file's text is looked at: only that it can be read.
 fn file(path: &Path) -> Result<Given, Exit> {
     let place = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Given::Toml { place, text }),
-        Err(error) => Err(Exit::usage(format_args!("cannot read {place}: {error}"))),
-    }
+    let make = format!("make one: talk-server --print-config > {place}");
+    let text = read_file(path, if place.is_empty() { "leave it away" } else { &make })?;
+    Ok(Given::Toml { place, text })
 }
 
 fn from_environment(settings: &Settings) -> Result<Vec<Given>, Exit> {
@@ -227,7 +226,7 @@ fn typed(arguments: &Arguments) -> Result<Vec<Given>, Exit> {
         given.push(value("--console-print-messages", "console.print_messages", "true"));
     }
     for set in &arguments.set {
-        let wanted = || Exit::usage(format_args!("--set {set:?}: KEY=VALUE is wanted, such as limits.grace=10"));
+        let wanted = || Exit::usage(format_args!("--set {}: KEY=VALUE is wanted, such as limits.grace=10", shown(set)));
         let (key, text) = set.split_once('=').ok_or_else(wanted)?;
         given.push(value("--set", &key.trim().replace('-', "_"), text.trim()));
     }
@@ -367,6 +366,12 @@ mod tests {
         }
         for wanted in ["7000", "127.0.0.1", "TALK_DATA", "PORT", "-h, --help", "--print-config", "fsync"] {
             assert!(help.contains(wanted), "{wanted} in {help}");
+        }
+        for option in Arguments::get_args_info().flags {
+            // A value that is called like its option says nothing.
+            let name = option.long.trim_start_matches('-');
+            let doubled = format!("--{name} {}", name.to_uppercase());
+            assert!(!name.contains('-') || !help.contains(&doubled), "{doubled} in {help}");
         }
         for (variable, _) in VARIABLES {
             assert!(help.contains(variable), "{variable} in {help}");

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::client::REGISTRIES;
 use super::commands::{self, Command, HELP};
 use super::input::{Input, Typed};
 use super::line::{Gate, Line, Names};
@@ -75,6 +76,7 @@ pub(super) async fn run(
         unconfirmed: BTreeSet::new(),
         heard,
         registry_lost: false,
+        registry_known: false,
         failed: false,
     };
     let talked = tokio::select! {
@@ -109,6 +111,8 @@ struct Session {
     unconfirmed: BTreeSet<UserName>,
     heard: Heard,
     registry_lost: bool,
+    /// Whether the registry ever answered.
+    registry_known: bool,
     failed: bool,
 }
 
@@ -253,6 +257,7 @@ impl Session {
     async fn settle(&mut self, done: Done, first: bool) -> Result<(), Closed> {
         match done {
             Done::Update(Ok(users)) => {
+                self.registry_known = true;
                 let gone = self.selected.take_if(|name| !users.contains_key(name));
                 let list = self.screen.style().users(&users, self.peer.name(), self.selected.as_ref());
                 self.screen.show(list).await?;
@@ -291,11 +296,12 @@ impl Session {
             }
             Event::RegistryLost { reason } => {
                 self.registry_lost = true;
-                let shown = self.screen.style().error(format!("{reason}; trying again"));
+                let advice = if self.registry_known { String::new() } else { format!(" ({REGISTRIES})") };
+                let shown = self.screen.style().error(format!("{reason}; trying again{advice}"));
                 self.screen.show(shown).await?;
             }
             Event::RegistryFound => {
-                self.registry_lost = false;
+                (self.registry_lost, self.registry_known) = (false, true);
                 self.notice("the registry answers again".to_owned()).await?;
             }
             Event::NameLost => {

@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 
 use super::options::Exit;
+use crate::text::beginning;
 
 /// The environment as a program is started with it, to be passed around instead of read here and there.
 pub type Environment = BTreeMap<String, OsString>;
@@ -43,7 +45,7 @@ impl Settings {
         option: Option<&str>,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Result<Option<T>, Exit> {
-        let bad = |place: &str, value: &str, error: E| Exit::usage(format_args!("{place} {value:?}: {error}"));
+        let bad = |place: &str, value: &str, error: E| Exit::usage(format_args!("{place} {}: {error}", shown(value)));
         if let Some(value) = option {
             return parse(value).map(Some).map_err(|error| bad(&format!("--{key}"), value, error));
         }
@@ -63,7 +65,7 @@ impl Settings {
     pub fn variable<T, E: Display>(&self, name: &str, parse: impl Fn(&str) -> Result<T, E>) -> Result<Option<T>, Exit> {
         let Some(value) = self.environment.get(name).filter(|value| !value.is_empty()) else { return Ok(None) };
         let value = value.to_str().ok_or_else(|| Exit::usage(format_args!("{name} is not UTF-8")))?;
-        parse(value).map(Some).map_err(|error| Exit::usage(format_args!("{name} {value:?}: {error}")))
+        parse(value).map(Some).map_err(|error| Exit::usage(format_args!("{name} {}: {error}", shown(value))))
     }
 }
 
@@ -80,9 +82,7 @@ impl SettingsFile {
     /// # Errors
     /// [`Exit::Usage`] when it cannot be read, or as [`SettingsFile::parse`].
     pub fn read(path: &Path, keys: &[&str]) -> Result<Self, Exit> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Exit::usage(format_args!("cannot read {}: {error}", path.display())))?;
-        Self::parse(path, &text, keys)
+        Self::parse(path, &read_file(path, "leave it away")?, keys)
     }
 
     /// Reads a file that need not exist.
@@ -127,6 +127,27 @@ impl SettingsFile {
     }
 }
 
+/// The text of a file that `--config` or `TALK_CONFIG` names; or what else to do than name one that is not there.
+pub(super) fn read_file(path: &Path, or_else: &str) -> Result<String, Exit> {
+    if path.as_os_str().is_empty() {
+        return Err(Exit::usage(format_args!("--config needs the name of a file; or {or_else}")));
+    }
+    std::fs::read_to_string(path).map_err(|error| {
+        let place = path.display();
+        match error.kind() {
+            io::ErrorKind::NotFound => Exit::usage(format_args!(
+                "cannot read {place}: {error}; give --config (or TALK_CONFIG) a file that is there, or {or_else}"
+            )),
+            _ => Exit::usage(format_args!("cannot read {place}: {error}")),
+        }
+    })
+}
+
+/// A value as an error repeats it.
+pub(super) fn shown(value: &str) -> String {
+    format!("{:?}", beginning(value, SHOWN))
+}
+
 /// Where a program keeps its data: `talk/<part>` in the platform's data directory, or `<part>` in `TALK_DATA`.
 ///
 /// # Errors
@@ -146,6 +167,9 @@ pub fn default_file(file: &str) -> Option<PathBuf> {
     let platform = etcetera::base_strategy::choose_native_strategy().ok()?;
     Some(platform.config_dir().join("talk").join(file))
 }
+
+/// Characters of a value that an error repeats.
+pub(super) const SHOWN: usize = 60;
 
 #[cfg(test)]
 mod tests {
@@ -181,6 +205,9 @@ mod tests {
             |option: Option<&str>, all: &Settings| all.value("port", option, parse_port).unwrap_err().to_string();
         assert!(error(Some("y"), &all).starts_with("--port \"y\": a port is"), "{}", error(Some("y"), &all));
         assert!(error(None, &all).starts_with("TALK_PORT \"x\": a port is"));
+        let long = error(Some(&"x".repeat(1000)), &all);
+        assert!(long.starts_with("--port \"xxx") && long.contains("x\u{2026}\": a port is"), "{long}");
+        assert!(long.chars().count() < 200, "{long}");
         let file = settings(&[], "port = -3");
         assert!(error(None, &file).starts_with("/etc/t.toml: port = \"-3\": a port is"), "{}", error(None, &file));
     }
@@ -202,7 +229,14 @@ mod tests {
         assert!(refused("port = [1]").contains("port must be text or a number, not array"));
         assert!(refused("public-url = 'a'\npublic_url = 'b'").contains("comes twice"));
         assert!(refused("port = 1\nurl 1").contains("is not TOML: line 2: "));
-        assert!(SettingsFile::read(Path::new("/nonexistent/t.toml"), KEYS).is_err());
+        let missing = SettingsFile::read(Path::new("/nonexistent/t.toml"), KEYS).unwrap_err().to_string();
+        assert!(missing.starts_with("cannot read /nonexistent/t.toml: "), "{missing}");
+        assert!(
+            missing.ends_with("give --config (or TALK_CONFIG) a file that is there, or leave it away"),
+            "{missing}"
+        );
+        let nameless = SettingsFile::read(Path::new(""), KEYS).unwrap_err().to_string();
+        assert_eq!(nameless, "--config needs the name of a file; or leave it away");
         assert_eq!(SettingsFile::read_if_there(Path::new("/nonexistent/t.toml"), KEYS), Ok(None));
     }
 

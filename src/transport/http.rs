@@ -14,13 +14,13 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 
 use super::checks::{check_text, network};
 use super::receiver::{HEALTH, Heard, Receiver, STATUS_OK, Unheard, check_origin, health};
-use super::{Guard, Incoming, Sent, Transport, TransportError, Turned};
+use super::{Gate, Incoming, Sent, Transport, TransportError, Turned};
 use crate::address::{Address, Entry, Protocol};
 use crate::codec::{CodecError, talk};
 use crate::limits::Limits;
 use crate::message::{Message, MessageId};
 use crate::net::client::{HttpClient, NoReply, Reply};
-use crate::net::http::{Answer, Handler, Problem, check_head, read_body, says_json, serve};
+use crate::net::http::{Answer, Handler, Problem, check_head, read_body, says_json, serve_counted};
 use crate::net::listener;
 use crate::text::SafeText;
 
@@ -78,15 +78,16 @@ impl Http {
         Ok(peer)
     }
 
-    async fn open(&self, at: &Address, guard: Option<Arc<dyn Guard>>) -> Result<Incoming, TransportError> {
+    async fn open(&self, at: &Address, gate: Option<Gate>) -> Result<Incoming, TransportError> {
         let (host, port) = network(at, &Protocol::HTTP)?;
         let failed = |source| TransportError::Listen { at: at.clone(), source };
         let listener = listener::bind(host, port).await.map_err(failed)?;
         let local = Address::socket(Protocol::HTTP, listener.local_addr().map_err(failed)?);
         let (inbox, incoming) = Incoming::channel(local, self.limits.inbox.max(1));
         let stop = inbox.stopped().clone();
+        let (guard, connections) = Gate::apart(gate, &self.limits);
         let handler = Listening { receiver: Arc::new(Receiver::new(inbox, guard, self.limits.clone())) };
-        tokio::spawn(serve(listener, handler, self.limits.clone(), stop));
+        tokio::spawn(serve_counted(listener, handler, self.limits.clone(), connections, stop));
         Ok(incoming)
     }
 
@@ -115,8 +116,8 @@ impl Transport for Http {
         self.open(at, None).await
     }
 
-    async fn listen_guarded(&self, at: &Address, guard: Arc<dyn Guard>) -> Result<Incoming, TransportError> {
-        self.open(at, Some(guard)).await
+    async fn listen_guarded(&self, at: &Address, gate: Gate) -> Result<Incoming, TransportError> {
+        self.open(at, Some(gate)).await
     }
 
     async fn send(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError> {

@@ -23,12 +23,11 @@ mod websocket;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error;
 
-pub use guard::{Guard, Turned};
+pub use guard::{Gate, Guard, Turned};
 #[cfg(feature = "net")]
 pub use http::Http;
 pub use inbox::{Inbox, InboxFull, Incoming, Slot};
@@ -156,16 +155,17 @@ pub trait Transport: Debug + Send + Sync + 'static {
     /// Nothing listens when the future is dropped before it is ready.
     async fn listen(&self, at: &Address) -> Result<Incoming, TransportError>;
 
-    /// Listens like [`listen`](Self::listen), and asks `guard` about every message before it is confirmed. One that is
-    /// turned away is told so where the protocol has a word for it, and is never heard. By default a transport cannot.
+    /// Listens like [`listen`](Self::listen), and asks the gate's guard about every message before it is confirmed. One
+    /// that is turned away is told so where the protocol has a word for it, and is never heard. By default a transport
+    /// cannot.
     ///
     /// # Errors
     /// As for [`listen`](Self::listen); [`TransportError::Unguarded`].
     ///
     /// # Cancel safety
     /// As for [`listen`](Self::listen).
-    async fn listen_guarded(&self, at: &Address, guard: Arc<dyn Guard>) -> Result<Incoming, TransportError> {
-        drop(guard);
+    async fn listen_guarded(&self, at: &Address, gate: Gate) -> Result<Incoming, TransportError> {
+        drop(gate);
         Err(TransportError::Unguarded(at.clone()))
     }
 
@@ -177,6 +177,18 @@ pub trait Transport: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Dropping the future stops the waiting; the message may still arrive, at most once.
     async fn send(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError>;
+
+    /// Sends one short message to somebody of whom nobody knows whether they asked for any, and waits a moment for the
+    /// confirmation. It is sent once, in as few bytes as the protocol has for it. By default that is a send.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send); [`TransportError::TimedOut`] when it was not confirmed.
+    ///
+    /// # Cancel safety
+    /// As for [`send`](Self::send).
+    async fn greet(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError> {
+        self.send(to, message).await
+    }
 
     /// Asks whether a peer is there, without a message.
     ///

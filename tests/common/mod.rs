@@ -22,6 +22,7 @@ pub mod gate;
 pub mod listener;
 pub mod minechat;
 pub mod openapi;
+pub mod originals;
 pub mod page;
 pub mod pair;
 pub mod pair_chat;

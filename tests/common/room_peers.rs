@@ -31,7 +31,7 @@ pub(crate) struct World {
     pub(crate) rooms: rooms::Server,
     pub(crate) registry: SocketAddr,
     pub(crate) peers: Peers,
-    stop: CancellationToken,
+    pub(crate) context: Context,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -50,7 +50,8 @@ impl World {
         let (at, stop) = (registry.local_addr(), CancellationToken::new());
         let stopped = stop.clone().cancelled_owned();
         let serving = tokio::spawn(async move { registry.serve(stopped).await.unwrap() });
-        Self { rooms, registry: at, peers, stop, tasks: vec![serving] }
+        let context = Context::new(rooms.hub.clone(), stop);
+        Self { rooms, registry: at, peers, context, tasks: vec![serving] }
     }
 
     /// Lets peers write to `global` as `lobby`; the port.
@@ -59,10 +60,9 @@ impl World {
     }
 
     pub(crate) async fn open(&mut self, entry: &str) -> u16 {
-        let (hub, host) = (&self.rooms.hub, "127.0.0.1".parse().unwrap());
-        let room = RoomPeer::bind(hub, &self.peers, entry.parse().unwrap(), &host, None).await.unwrap();
-        let port = room.local_addr().port();
-        let context = Context::new(hub.clone(), self.stop.clone());
+        let host = "127.0.0.1".parse().unwrap();
+        let room = RoomPeer::bind(&self.context, &self.peers, entry.parse().unwrap(), &host, None).await.unwrap();
+        let (port, context) = (room.local_addr().port(), self.context.clone());
         self.tasks.push(tokio::spawn(Box::new(room).serve(context)));
         port
     }
@@ -96,7 +96,7 @@ impl World {
 
     /// Ends the registry and the rooms for peers, and waits for that.
     pub(crate) async fn stop(self) {
-        self.stop.cancel();
+        self.context.stop.cancel();
         for task in self.tasks {
             timeout(LONG, task).await.unwrap().unwrap();
         }
@@ -171,6 +171,12 @@ impl Ear {
     /// What came next: under which name, and what.
     pub(crate) async fn message(&mut self) -> (String, String) {
         message(&self.next().await)
+    }
+
+    /// Waits for the first word of a room over UDP, which comes before all else.
+    pub(crate) async fn greeted(&mut self, room: &str) {
+        let (user, text) = self.message().await;
+        assert!(user == room && ["", "system: hello"].contains(&&*text), "{user}: {text}");
     }
 
     /// Listens no more.

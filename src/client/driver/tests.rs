@@ -17,8 +17,10 @@ struct Other {
     deaf: Arc<Mutex<bool>>,
 }
 
-/// Each text is a line; `+` confirms the oldest, and everything else that is heard is a notice.
+/// Each text is a line; `+` confirms the oldest, and everything else that is heard is a notice, and the answer to what
+/// was asked.
 struct Lines {
+    asked: bool,
     other: Other,
     ends: Sender<End>,
     quiet: Option<Duration>,
@@ -104,7 +106,12 @@ impl Protocol for Lines {
                     turn.advance(&id, State::Accepted);
                 }
             }
-            _ => drop(turn.tell(Event::Notice(heard))),
+            "taken" => turn.taken(heard),
+            "again" => turn.again(),
+            _ => {
+                self.asked = false;
+                turn.tell(Event::Notice(heard));
+            }
         }
     }
 
@@ -118,9 +125,17 @@ impl Protocol for Lines {
 
     fn ask(&mut self, ask: Ask, turn: &mut Turn<'_, String>) {
         match ask {
-            Ask::Own { command } if turn.online() => turn.write(command),
+            Ask::Own { command } if command == "bye" => turn.leave(),
+            Ask::Own { command } if turn.online() => {
+                self.asked = true;
+                turn.write(command);
+            }
             _ => turn.refuse("no connection", None),
         }
+    }
+
+    fn awaits(&self) -> bool {
+        self.asked
     }
 
     fn lost(&mut self, turn: &mut Turn<'_, String>) {
@@ -153,7 +168,7 @@ struct Bench {
 
 fn bench(other: Other, quiet: Option<Duration>, pace: (u32, Duration)) -> Bench {
     let (tell, ends) = channel(100);
-    let protocol = Lines { other: other.clone(), ends: tell, quiet, pace };
+    let protocol = Lines { asked: false, other: other.clone(), ends: tell, quiet, pace };
     let (client, events) = start(protocol, Common::default());
     Bench { client, events, ends, other }
 }
@@ -247,6 +262,25 @@ async fn a_refusal_ends_the_client() {
         assert_eq!(bench.events.next().await, None);
         assert_eq!(bench.client.say(None, "x").await, Err(Refused::Ended));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_served_its_purpose_is_followed_by_another_at_once_and_a_taken_name_is_waited_for() {
+    let mut bench = plain();
+    let end = bench.end().await;
+    bench.until(|event| matches!(event, Event::Connected { .. })).await;
+    end.say("again").await;
+    let left = Instant::now();
+    drop(end);
+    let end = bench.end().await;
+    assert_eq!(left.elapsed(), Duration::ZERO);
+    let told = bench.until(|event| !matches!(event, Event::State { .. })).await;
+    assert!(matches!(told, Event::Connected { .. }), "{told:?}");
+    end.say("taken").await;
+    let told = bench.until(|event| !matches!(event, Event::State { .. })).await;
+    assert!(matches!(told, Event::Lost { reason, .. } if reason == "taken"));
+    drop(end);
+    bench.end().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -364,6 +398,43 @@ async fn whoever_leaves_has_the_last_words_said() {
         }
     };
     assert_eq!((ended, asked.elapsed()), (Ended::Left { unsettled: 1 }, LAST_WORDS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_has_all_of_it_said_as_long_as_it_goes_out() {
+    let mut bench = bench(Other::default(), None, (1, LAST_WORDS / 2));
+    let mut end = bench.end().await;
+    for n in 0..50 {
+        bench.client.say(None, &n.to_string()).await.unwrap();
+    }
+    bench.client.leave().await;
+    for n in 0..50 {
+        assert_eq!(end.next().await, n.to_string());
+        end.say("+").await;
+    }
+    assert_eq!(end.next().await, "bye");
+    assert_eq!(bench.ended().await, Ended::Left { unsettled: 0 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_hears_the_last_answer_if_there_is_one() {
+    let mut bench = plain();
+    let mut end = bench.end().await;
+    bench.client.ask(Ask::Own { command: "time".into() }).await.unwrap();
+    bench.client.ask(Ask::Own { command: "bye".into() }).await.unwrap();
+    assert_eq!(end.next().await, "time");
+    end.say("noon").await;
+    assert_eq!(end.next().await, "bye");
+    bench.until(|event| *event == Event::Notice("noon".into())).await;
+    assert_eq!(bench.ended().await, Ended::Left { unsettled: 0 });
+    let mut bench = plain();
+    let mut end = bench.end().await;
+    bench.client.ask(Ask::Own { command: "time".into() }).await.unwrap();
+    assert_eq!(end.next().await, "time");
+    let asked = Instant::now();
+    bench.client.leave().await;
+    assert_eq!(end.next().await, "bye");
+    assert_eq!((bench.ended().await, asked.elapsed()), (Ended::Left { unsettled: 0 }, LAST_WORDS + FAREWELL));
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,14 +10,13 @@ use serde_json::{Value, json};
 
 use crate::address::Host;
 use crate::client::driver::NoLine;
-use crate::client::websocket::{Line, config};
+use crate::client::websocket::{Line, answer, config, not_opened};
 use crate::codec::rooms::SUBPROTOCOL;
 use crate::limits::Limits;
 use crate::net::base::WANTED;
 use crate::net::client::{HttpClient, NoReply, Reply};
 use crate::net::websocket::{NotOpened, Opening, open};
 use crate::secret::{Password, Secret};
-use crate::text::SafeText;
 
 /// One server, and how to sign in there.
 #[derive(Debug)]
@@ -85,7 +84,7 @@ impl Dial {
             NoReply::TimedOut => NoLine::Passing("no answer to the sign-in in time".into()),
         })?;
         if reply.status != StatusCode::CREATED {
-            return Err(refused(&reply));
+            return Err(refused(reply));
         }
         let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let token = answer.get("token").and_then(Value::as_str).and_then(|token| Secret::new(token).ok());
@@ -111,22 +110,16 @@ impl Dial {
                 Err(NoLine::Refused(format!("the server at {} does not speak {SUBPROTOCOL}", self.base)))
             }
             Ok(Err(NotOpened::Answered(reply))) if reply.status == StatusCode::UNAUTHORIZED => Ok(None),
-            Ok(Err(NotOpened::Answered(reply))) => Err(refused(&reply)),
-            Ok(Err(NotOpened::Unreachable(reason) | NotOpened::Wrong(reason))) => Err(NoLine::Passing(reason)),
-            Ok(Err(NotOpened::TimedOut)) | Err(_) => Err(NoLine::Passing("no connection in time".into())),
+            Ok(Err(NotOpened::Answered(reply))) => Err(refused(reply)),
+            Ok(Err(why)) => Err(not_opened(why)),
+            Err(_) => Err(not_opened(NotOpened::TimedOut)),
         }
     }
 }
 
-fn refused(reply: &Reply) -> NoLine {
-    let said = reply.detail();
-    let words = format!("{} ({})", SafeText(&said), reply.status.as_u16());
-    match reply.status {
-        StatusCode::FORBIDDEN if said.ends_with(TAKEN) => NoLine::Taken(words),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => NoLine::Passing(words),
-        status if status.is_client_error() => NoLine::Refused(words),
-        _ => NoLine::Passing(words),
-    }
+fn refused(reply: Reply) -> NoLine {
+    let taken = reply.status == StatusCode::FORBIDDEN && reply.detail().ends_with(TAKEN);
+    if taken { NoLine::Taken(answer(&reply)) } else { not_opened(NotOpened::Answered(reply)) }
 }
 
 /// How the server says that somebody has a nickname.

@@ -12,7 +12,7 @@ use crate::name::RoomName;
 impl Machine {
     pub(super) fn heard(&mut self, heard: In, turn: &mut Turn<'_, Out>) {
         let text = match heard {
-            In::Control => return,
+            In::Ping | In::Pong => return,
             In::Binary => None,
             In::Text(text) => Some(text),
         };

@@ -459,6 +459,10 @@ impl Protocol for Machine {
         }
     }
 
+    fn awaits(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     fn closed(&mut self, reason: &str, turn: &mut Turn<'_, Out>) {
         if reason.starts_with(REVOKED) {
             turn.end(Ended::Refused(reason.to_owned()));

@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 use serde_json::json;
 
 use super::decode::Said;
-use super::{Kind, MAX_HEARD};
+use super::{Kind, MAX_HEARD, MAX_SENT};
 use crate::codec::Encode;
 use crate::codec::rooms::SYSTEM;
 use crate::codec::rooms::frame::push_json;
@@ -48,7 +48,24 @@ pub fn encode_hello(name: &str, secret: Option<&str>) -> String {
     }
 }
 
-/// Writes any other object of a client's.
+/// Writes what a client says to the room, in as many objects of at most [`MAX_SENT`] bytes as it takes: cut between
+/// characters, each line break a space.
+#[must_use]
+pub fn encode_message(text: &str) -> Vec<String> {
+    let text = one_line(text);
+    let room = MAX_SENT.saturating_sub(encode_said(&Said::Message("".into())).len());
+    let (mut objects, mut rest) = (Vec::new(), &*text);
+    loop {
+        let (piece, behind) = rest.split_at(fitting(rest, room));
+        objects.push(encode_said(&Said::Message(piece.into())));
+        rest = behind;
+        if rest.is_empty() {
+            return objects;
+        }
+    }
+}
+
+/// Writes any other object of a client's, however long.
 #[must_use]
 pub fn encode_said(said: &Said) -> String {
     let (kind, data) = match said {

@@ -281,6 +281,21 @@ fn what_a_name_too_long_to_be_one_costs_is_bounded() {
 }
 
 #[test]
+fn what_a_client_says_goes_out_in_objects_that_a_server_in_the_field_reads_at_once() {
+    assert_eq!(encode_message("hi\nall"), [r#"{"message_type":"message","data":"hi all"}"#]);
+    assert_eq!(encode_message(""), [r#"{"message_type":"message","data":""}"#]);
+    for unit in ["x", "\"", "ж", "👋", "\\\t", "a\"ж👋"] {
+        let text = unit.repeat(LIMIT / unit.len());
+        let objects = encode_message(&text);
+        let longest = unit.chars().map(|c| c.len_utf8().max(2)).max().unwrap();
+        for object in &objects[..objects.len() - 1] {
+            assert!(object.len() > MAX_SENT - longest, "{unit}: {}", object.len());
+        }
+        assert_eq!(whole(&objects), text);
+    }
+}
+
+#[test]
 fn the_first_object_of_what_was_written_is_found() {
     let mut out = BytesMut::new();
     message(&mut out, "ann", "}{\"}{");
@@ -289,6 +304,15 @@ fn the_first_object_of_what_was_written_is_found() {
     assert_eq!(first_object(&out), one);
     assert_eq!(first_object(&out[one..]), out.len() - one);
     assert_eq!(first_object(b"{"), 1);
+}
+
+/// The text in what a client said, each object of which a server in the field can read.
+fn whole(objects: &[String]) -> String {
+    let text = |object: &String| match said(object.as_bytes(), MAX_SENT).unwrap() {
+        Said::Message(text) if object.len() <= MAX_SENT => text.to_string(),
+        other => panic!("{} bytes: {other:?}", object.len()),
+    };
+    objects.iter().map(text).collect()
 }
 
 proptest! {
@@ -322,6 +346,12 @@ proptest! {
         let (pieces, other) = split(bytes.chunks(size), 20);
         prop_assert_eq!(whole, pieces);
         prop_assert_eq!(end.map_err(|e| e.to_string()), other.map_err(|e| e.to_string()));
+    }
+
+    #[test]
+    fn what_a_client_says_comes_in_again_however_long(text in any::<String>(), times in 1..60usize) {
+        let text = crate::text::clean(&text).repeat(times);
+        prop_assert_eq!(whole(&encode_message(&text)), crate::text::one_line(&text));
     }
 
     #[test]

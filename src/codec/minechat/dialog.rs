@@ -39,6 +39,9 @@ pub enum Typed {
     Nothing,
     /// A message that is longer than messages may be. It was read to its end and dropped.
     TooLong,
+    /// The head of an HTTP request in place of a hash: a browser was made to speak here by somebody's page. Nothing of
+    /// what follows may be taken for what a user typed.
+    Http,
 }
 
 impl Dialog {
@@ -56,6 +59,7 @@ impl Dialog {
     /// Reads the next line; tells what was typed, if that is the end of it.
     pub fn read(&mut self, line: String) -> Option<Typed> {
         match self.stage {
+            Stage::Hash if is_http(&line) => Some(Typed::Http),
             Stage::Hash => {
                 self.stage = Stage::Nickname;
                 let hash = line.trim();
@@ -105,8 +109,15 @@ impl fmt::Debug for Typed {
             Self::Message(_) => f.write_str("Message(..)"),
             Self::Nothing => f.write_str("Nothing"),
             Self::TooLong => f.write_str("TooLong"),
+            Self::Http => f.write_str("Http"),
         }
     }
+}
+
+/// Whether a line is the first of an HTTP request (RFC 9112, section 3).
+fn is_http(line: &str) -> bool {
+    let words: Vec<_> = line.split(' ').collect();
+    matches!(words[..], [method, _, version] if !method.is_empty() && version.starts_with("HTTP/"))
 }
 
 /// Bytes of memory that a connection keeps between two messages.

@@ -52,6 +52,8 @@ fn a_hash_a_nickname_and_messages_are_read_one_after_the_other() {
         ]
     );
     assert_eq!(dialog(b" known \r\n\r\nhi\r\n\r\n"), [Typed::Hash("known".into()), Typed::Nothing, message("hi")]);
+    assert_eq!(dialog(b"POST / HTTP/1.1\r\n")[0], Typed::Http);
+    assert_eq!(dialog(b"a b HTTP\n")[0], Typed::Hash("a b HTTP".into()));
     let unknown = [Typed::Hash("other".into()), Typed::Nickname("bob".into()), message("hi")];
     assert_eq!(dialog(b"other\nbob\nhi\n\n"), unknown);
     assert_eq!(dialog(b"known\nunfinished\n"), [Typed::Hash("known".into())], "a message ends with an empty line");

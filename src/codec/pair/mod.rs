@@ -4,14 +4,16 @@
 
 mod hear;
 mod lines;
+mod say;
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 
-pub use hear::{Heard, hear};
+pub use hear::{Heard, TIMED_OUT, To, Word, hear, word};
 pub use lines::Lines;
+pub use say::{is_recipient, say};
 
 use super::rooms::frame;
 use crate::message::{Command, MessageId};

@@ -259,6 +259,68 @@ fn a_client_reads_what_a_server_says() {
     }
 }
 
+#[test]
+fn what_the_server_says_of_a_text_is_read_back() {
+    let nowhere = |reason| Word::NotDelivered { to: None, reason };
+    for (text, expected) in [
+        ("Message sent to user bobby", Word::Sent(To::User("bobby"))),
+        ("Message sent to user user bobby", Word::Sent(To::User("user bobby"))),
+        ("Message sent to room den", Word::Sent(To::Room("den"))),
+        ("Message delivered to user bobby", Word::Delivered("bobby")),
+        (
+            "Message not delivered to user bobby: timed out",
+            Word::NotDelivered { to: Some(To::User("bobby")), reason: TIMED_OUT },
+        ),
+        (
+            "Message not delivered to room den: no: never",
+            Word::NotDelivered { to: Some(To::Room("den")), reason: "no: never" },
+        ),
+        ("Message not delivered: the server is full", nowhere("the server is full")),
+        ("User alice left", Word::Left("alice")),
+        ("User User left left", Word::Left("User left")),
+    ] {
+        assert_eq!(word(text), expected);
+    }
+    for other in [
+        "",
+        "hello",
+        "User  left",
+        "User alice came",
+        "Message",
+        "Message sent to user ",
+        "Message sent to bobby",
+        "Message sent to peer bobby",
+        "Message delivered to room den",
+        "Message delivered to user ",
+        "Message not delivered to user bobby",
+        "Message not delivered to user : gone",
+        "Message not delivered to bobby: gone",
+        "message sent to user bobby",
+    ] {
+        assert_eq!(word(other), Word::Other(other));
+    }
+}
+
+#[test]
+fn a_client_says_no_text_that_would_be_none() {
+    assert_eq!(say("hi").as_deref(), Some("hi"));
+    assert_eq!(say("a\u{1b}\tb\nc").as_deref(), Some("a\tb\nc"));
+    assert_eq!(say(" :quit:").as_deref(), Some(" :quit:"));
+    for none in ["", "\n", "\r\n\n", "\u{0}", ":quit:", ":quit:\r", "\u{7f}:quit:"] {
+        assert_eq!(say(none), None, "{none:?}");
+    }
+}
+
+#[test]
+fn a_recipient_is_somebody_or_a_room() {
+    for good in ["bob", "al", "alice#2", "0", "den.1", "server", "Jolly sasha"] {
+        assert!(is_recipient(good), "{good:?}");
+    }
+    for bad in ["", ":quit:", "a\nb", " bob", "a: b", "al ", "al\u{202e}ice", &"x".repeat(65)] {
+        assert!(!is_recipient(bad), "{bad:?}");
+    }
+}
+
 fn anybody() -> impl Strategy<Value = Nickname> {
     any::<String>().prop_filter_map("no nickname", |name| Nickname::new(&name).ok())
 }
@@ -298,6 +360,63 @@ proptest! {
     }
 
     #[test]
+    fn what_becomes_of_a_text_is_read_as_it_was_meant(
+        name in anybody(), state in 0..4_usize, timed_out in any::<bool>(), why in "\\PC{0,30}"
+    ) {
+        let shown = text::one_line(name.as_str()).replace('[', "\u{ff3b}").replace(']', "\u{ff3d}");
+        let states = [Delivery::Sent, Delivery::Delivered, Delivery::Unconfirmed, Delivery::Failed];
+        let reason = timed_out.then_some(TIMED_OUT);
+        let event = Event::DirectReceipt { id: id("x"), to: name.as_str().into(), state: states[state], reason };
+        let told = line(&event);
+        let told = told.as_deref().map(|line| match hear(line) {
+            Some(Heard::Server(text)) => word(text),
+            other => panic!("{other:?}"),
+        });
+        let to = To::User(&shown);
+        prop_assert_eq!(told, match (states[state], reason) {
+            (Delivery::Delivered, Some(_)) => None,
+            (Delivery::Delivered, None) => Some(Word::Delivered(&shown)),
+            (Delivery::Failed, None) => Some(Word::NotDelivered { to: Some(to), reason: "failed" }),
+            (_, Some(reason)) => Some(Word::NotDelivered { to: Some(to), reason }),
+            (_, None) => Some(Word::Sent(to)),
+        });
+        let refused = Event::Refused { why: Refusal::Blocked(why.as_str().into()), id: Some(Recipient::User(name.clone()).id(7)) };
+        let (told, whole) = (line(&refused).unwrap(), Refusal::Blocked(why).to_string());
+        let Some(Heard::Server(told)) = hear(&told) else { panic!("{told:?}") };
+        match word(told) {
+            Word::NotDelivered { to: Some(to), reason } => {
+                prop_assert_eq!((to, reason), (To::User(&shown), &*text::one_line(&whole)));
+            }
+            // An id is short, and some names are not.
+            Word::NotDelivered { to: None, reason } => prop_assert_eq!(reason, &*text::one_line(&whole)),
+            other => panic!("{other:?}"),
+        }
+        let parted = line(&Event::Parted { user: name.clone() }).unwrap();
+        prop_assert_eq!(hear(&parted).map(|heard| matches!(heard, Heard::Server(text) if word(text) == Word::Left(&shown))), Some(true));
+    }
+
+    #[test]
+    fn a_text_arrives_as_it_was_said_or_is_not_said(text in any::<String>()) {
+        match say(&text) {
+            Some(frame) => {
+                let clean = text::clean(&text).into_owned();
+                prop_assert_eq!(decode(&frame, Stage::Chat, usize::MAX), Asked::Say(clean.into()));
+            }
+            None => {
+                let asked = decode(&text, Stage::Chat, usize::MAX);
+                prop_assert!(matches!(asked, Asked::Nothing | Asked::Quit), "{:?}", asked);
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_can_be_spoken_to_is_asked_for_by_name(name in any::<String>()) {
+        if is_recipient(&name) {
+            prop_assert_eq!(decode(&name, Stage::Peer, LIMIT), Asked::Peer(name));
+        }
+    }
+
+    #[test]
     fn what_a_client_asks_is_understood_as_it_was_meant(
         name in "\\PC{3,20}", peer in any::<String>(), text in any::<String>()
     ) {
@@ -320,6 +439,6 @@ proptest! {
         for stage in [Stage::Nick, Stage::Peer, Stage::Chat] {
             let _ = decode(&text, stage, 100);
         }
-        let _ = hear(&text);
+        let _ = (hear(&text), word(&text), say(&text), is_recipient(&text));
     }
 }

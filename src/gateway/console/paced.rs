@@ -9,7 +9,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
-use crate::codec::console::{Console, MAX_HEARD, first_object, system_message};
+use crate::codec::console::{Console, MAX_HEARD, PACE, first_object, system_message};
 use crate::hub::{Batch, Encoding, Flushed, Offered, Outbox, Sink};
 use crate::limits::Limits;
 use crate::net::http::linger;
@@ -221,8 +221,6 @@ impl Paced {
 
 /// One encoding for all of them.
 const CONSOLE: Encoding = Encoding::new("console", &Console);
-/// The time from one object to the next.
-const PACE: Duration = Duration::from_millis(250);
 /// How long a client may be losing messages before it is told so for the first time.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Silence after which the system asks whether the other end is there.

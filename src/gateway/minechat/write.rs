@@ -255,6 +255,7 @@ impl Desk<'_> {
                     self.accounts.newcomers.add(seat.user());
                     break Who::Known(seat);
                 }
+                Typed::Http => return None,
                 // Before somebody is signed in, nothing else is read.
                 Typed::Message(_) | Typed::Nothing | Typed::TooLong => {}
             }

@@ -13,7 +13,7 @@ use crate::text::one_line;
 pub(super) struct Copies;
 
 /// How every peer's events become texts.
-pub(super) const ENCODING: Encoding = Encoding::new("peer", &Copies).confirming();
+pub(super) const ENCODING: Encoding = Encoding::new("peer", &Copies).remote();
 
 impl Encode for Copies {
     fn encode(&self, event: &Event, out: &mut BytesMut) -> bool {

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::greeting::Greeter;
 use super::member::{Newcomer, Place};
 use super::members::Members;
 use super::route::at;
@@ -22,6 +23,7 @@ use crate::transport::{Guard, Turned};
 pub(super) struct Doorman {
     place: Place,
     members: Arc<Members>,
+    greeter: Arc<Greeter>,
     /// Whether what comes in here came by a connection, so that nobody can claim another's address.
     by_connection: bool,
     started: Instant,
@@ -37,6 +39,15 @@ struct Visitors {
     telling: Rate,
 }
 
+/// Somebody whom the registry knows there.
+struct Visitor {
+    newcomer: Newcomer,
+    /// Whether they spoke by a connection from there at some time.
+    known: bool,
+    /// Whether they need not be asked if they are there.
+    proven: bool,
+}
+
 impl Doorman {
     pub(super) fn new(place: Place, members: Arc<Members>, listens: &Protocol) -> Self {
         let limits = &place.peers.shared.limits;
@@ -48,11 +59,12 @@ impl Doorman {
             telling: Rate::new(&seldom),
         };
         let by_connection = *listens != Protocol::UDP;
-        Self { place, members, by_connection, started: Instant::now(), visitors: Mutex::new(visitors) }
+        let greeter = Arc::new(Greeter::new(place.clone(), members.clone()));
+        Self { place, members, greeter, by_connection, started: Instant::now(), visitors: Mutex::new(visitors) }
     }
 
     /// The peer as its registry knows it, if this can be it.
-    async fn recognise(&self, name: &UserName, source: IpAddr) -> Result<Newcomer, Turned> {
+    async fn recognise(&self, name: &UserName, source: IpAddr) -> Result<Visitor, Turned> {
         let shared = &self.place.peers.shared;
         let later = || Turned::Later("the registry cannot be asked at the moment".into());
         let away = |why: String| Err(Turned::Away(why));
@@ -79,13 +91,16 @@ impl Doorman {
             self.tell(name, &entry, source).await;
             return away(UNFIT.into());
         }
-        let proven = self.by_connection || shared.spoken.last(name) == Some(source);
+        let known = shared.spoken.last(name) == Some(source);
+        // What spoke by a connection is there. A datagram says so of nobody, and an entry by UDP has a port besides at
+        // which nobody may listen any more: only an acknowledgement tells.
+        let proven = self.by_connection || (known && *protocol != Protocol::UDP);
         if self.by_connection {
             shared.spoken.note(name, source);
-        } else if !proven && shared.is_doubted(name, &entry) {
+        } else if !known && shared.is_doubted(name, &entry) {
             return away(format!("what was sent to '{name}' was not acknowledged"));
         }
-        Ok(Newcomer { name: name.clone(), entry, source, proven })
+        Ok(Visitor { newcomer: Newcomer { name: name.clone(), entry, source, stays: true }, known, proven })
     }
 
     /// Whether a peer may say one more thing now.
@@ -124,7 +139,12 @@ impl Doorman {
 #[async_trait]
 impl Guard for Doorman {
     async fn admit(&self, message: &Message, source: IpAddr) -> Result<(), Turned> {
-        let newcomer = self.recognise(&message.from, source.to_canonical()).await?;
+        let Visitor { newcomer, known, proven } = self.recognise(&message.from, source.to_canonical()).await?;
+        if !proven && (self.greeter.awaits(&newcomer.name) || !self.members.has(&newcomer)) {
+            // It is not confirmed, so whoever wants that sends it again, and is heard once it acknowledged this.
+            self.greeter.greet(newcomer, known, message);
+            return Err(Turned::Later("whoever comes by UDP has to acknowledge something first".into()));
+        }
         self.members.ensure(newcomer).await.map_err(|refusal| match refusal {
             Refusal::Full | Refusal::Unavailable | Refusal::Over => Turned::Later(refusal.to_string()),
             refusal => Turned::Away(refusal.to_string()),

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::route::Shared;
 use crate::address::{Address, Entry, Features, Placement, Protocol, parse_port};
-use crate::name::{RoomName, UserName, is_reserved};
+use crate::name::{NameError, RoomName, UserName, is_reserved};
 use crate::secret::Secret;
 use crate::store::{Claim, StoreError};
 
@@ -28,25 +28,47 @@ pub struct RoomEntry {
     pub port: u16,
 }
 
-/// The text does not say which room is whom where.
+/// The text does not say which room is whom where: which part of it is wrong, and what would be right.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[error("a room for peers is ROOM=NAME@PROTOCOL:PORT, such as lobby=lobby@http:8090, with http, websocket or udp")]
-pub struct RoomEntryError;
+#[non_exhaustive]
+pub enum RoomEntryError {
+    /// Something is missing, or is written otherwise.
+    #[error("a room for peers is ROOM=NAME@PROTOCOL:PORT")]
+    Form,
+    /// No room can be called that.
+    #[error("ROOM in ROOM=NAME@PROTOCOL:PORT: {0}")]
+    Room(NameError),
+    /// Nobody in a registry can be called that.
+    #[error("NAME in ROOM=NAME@PROTOCOL:PORT: {0}")]
+    Name(NameError),
+    /// Rooms do not listen by it.
+    #[error("PROTOCOL in ROOM=NAME@PROTOCOL:PORT is http, websocket or udp")]
+    Protocol,
+    /// It is none.
+    #[error("PORT in ROOM=NAME@PROTOCOL:PORT is a number from 0 to 65535")]
+    Port,
+}
 
 impl FromStr for RoomEntry {
     type Err = RoomEntryError;
 
     fn from_str(text: &str) -> Result<Self, RoomEntryError> {
-        let parse = || {
+        let parts = || {
             let (room, rest) = text.split_once('=')?;
             let (name, rest) = rest.split_once('@')?;
             let (protocol, port) = rest.split_once(':')?;
-            let name = UserName::new(name).ok().filter(|name| !is_reserved(name.as_str()))?;
-            let protocol = Protocol::new(protocol).ok().filter(Protocol::is_standard)?;
-            let port = if port == "0" { 0 } else { parse_port(port).ok()? };
-            Some(Self { room: RoomName::new(room).ok()?, name, protocol, port })
+            Some((room, name, protocol, port))
         };
-        parse().ok_or(RoomEntryError)
+        let (room, name, protocol, port) = parts().ok_or(RoomEntryError::Form)?;
+        let room = RoomName::new(room).map_err(RoomEntryError::Room)?;
+        if is_reserved(name) {
+            return Err(RoomEntryError::Name(NameError::Reserved));
+        }
+        let name = UserName::new(name).map_err(RoomEntryError::Name)?;
+        let protocol = Protocol::new(protocol).ok().filter(Protocol::is_standard);
+        let protocol = protocol.ok_or(RoomEntryError::Protocol)?;
+        let port = if port == "0" { 0 } else { parse_port(port).map_err(|_| RoomEntryError::Port)? };
+        Ok(Self { room, name, protocol, port })
     }
 }
 
@@ -132,28 +154,28 @@ mod tests {
         }
         let upper: RoomEntry = "a=b@WebSocket:1".parse().unwrap();
         assert_eq!(upper.protocol, Protocol::WEBSOCKET);
-        for bad in [
-            "",
-            "lobby",
-            "lobby@http:1",
-            "a=b",
-            "a=b@http",
-            "a=b@http:",
-            "a=b@http:65536",
-            "a=b@http:+1",
-            "a=b@tcp:1",
-            "a=b@:1",
-            "=b@http:1",
-            "a=@http:1",
-            "a b=c@http:1",
-            "a=b c@http:1",
-            "a=talk@http:1",
-            "a=System@udp:1",
-            "a=b@http:1:2",
-            "a=b@http://x:1",
-            "..=b@http:1",
+        for (bad, why) in [
+            ("", RoomEntryError::Form),
+            ("lobby", RoomEntryError::Form),
+            ("lobby@http:1", RoomEntryError::Form),
+            ("a=b", RoomEntryError::Form),
+            ("a=b@http", RoomEntryError::Form),
+            ("a=b@http:", RoomEntryError::Port),
+            ("a=b@http:65536", RoomEntryError::Port),
+            ("a=b@http:+1", RoomEntryError::Port),
+            ("a=b@tcp:1", RoomEntryError::Protocol),
+            ("a=b@:1", RoomEntryError::Protocol),
+            ("=b@http:1", RoomEntryError::Room(NameError::Empty)),
+            ("a=@http:1", RoomEntryError::Name(NameError::Empty)),
+            ("a b=c@http:1", RoomEntryError::Room(NameError::Character(' '))),
+            ("a=b c@http:1", RoomEntryError::Name(NameError::Character(' '))),
+            ("a=talk@http:1", RoomEntryError::Name(NameError::Reserved)),
+            ("a=System@udp:1", RoomEntryError::Name(NameError::Reserved)),
+            ("a=b@http:1:2", RoomEntryError::Port),
+            ("a=b@http://x:1", RoomEntryError::Port),
+            ("..=b@http:1", RoomEntryError::Room(NameError::Dots)),
         ] {
-            assert_eq!(bad.parse::<RoomEntry>(), Err(RoomEntryError), "{bad}");
+            assert_eq!(bad.parse::<RoomEntry>(), Err(why), "{bad}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One peer in one room: says there what it writes, and carries to it what is said there.
 
+use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +8,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::copies::{ENCODING, pieces};
 use super::guests::Guest;
 use super::pipe::{Pipe, Settled};
-use super::route::{Peers, at};
+use super::route::{Peers, at, reason};
 use super::taken::Taken;
 use crate::address::{Entry, Protocol};
 use crate::hub::{Batch, Encoding, Hub, Offered, Outbox, Seat, Sink};
@@ -25,7 +26,7 @@ use crate::transport::{Sent, Transport};
 pub(super) type Joined = watch::Sender<Option<Result<(), Refusal>>>;
 
 /// What is known of a member before it comes in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Newcomer {
     /// The peer.
     pub(super) name: UserName,
@@ -33,8 +34,8 @@ pub(super) struct Newcomer {
     pub(super) entry: Entry,
     /// From where it spoke.
     pub(super) source: IpAddr,
-    /// Whether it is known to be there, because it spoke by a connection.
-    pub(super) proven: bool,
+    /// Whether it stays; otherwise it is there to say what was confirmed to it before, and is sent nothing.
+    pub(super) stays: bool,
 }
 
 /// Where members are.
@@ -57,8 +58,8 @@ pub(super) enum End {
     Entry,
     /// [`MOST_FAILURES`] sends in a row failed.
     Failing,
-    /// It did not acknowledge the first thing that it was sent, so nobody knows whether it is there at all.
-    Unproven,
+    /// It said what it was there for, and does not stay.
+    Said,
     /// The room put it out, or did not wait for it any longer.
     Out,
     /// The server stops.
@@ -66,11 +67,15 @@ pub(super) enum End {
 }
 
 /// Serves a member until it is one no more.
-pub(super) async fn serve(place: &Place, newcomer: Newcomer, texts: mpsc::Receiver<Arc<str>>, joined: Joined) -> End {
+pub(super) async fn serve(
+    place: &Place,
+    newcomer: Newcomer,
+    mut texts: mpsc::Receiver<Arc<str>>,
+    joined: Joined,
+) -> End {
     match enter(place, &newcomer).await {
         Ok((seat, guest, entry, transport)) => {
             let _ = joined.send(Some(Ok(())));
-            let proven = newcomer.proven;
             let now = Instant::now();
             let member = Member {
                 place,
@@ -82,15 +87,19 @@ pub(super) async fn serve(place: &Place, newcomer: Newcomer, texts: mpsc::Receiv
                 seat,
                 pipe: Pipe::default(),
                 failures: 0,
-                proven,
                 room: Taken::default(),
-                direct: Taken::default(),
+                directs: Vec::new(),
                 silent_at: now + SILENCE,
                 look_at: now + LOOK,
             };
             member.run().await
         }
         Err(refusal) => {
+            texts.close();
+            if !texts.is_empty() {
+                let (name, lost) = (&newcomer.name, texts.len());
+                warn!(%name, lost, %refusal, "what was confirmed to a peer cannot be said: it may not come in again");
+            }
             let _ = joined.send(Some(Err(refusal)));
             End::Out
         }
@@ -126,10 +135,10 @@ struct Member<'a> {
     pipe: Pipe,
     /// Sends in a row that failed.
     failures: u32,
-    proven: bool,
-    /// What it took of the room, and of what was said to it alone.
+    /// What it took of the room.
     room: Taken,
-    direct: Taken,
+    /// What became of messages to it alone, and is not told yet: the place of each, and why it may not have arrived.
+    directs: Vec<(u64, Option<&'static str>)>,
     silent_at: Instant,
     look_at: Instant,
 }
@@ -138,9 +147,11 @@ impl Member<'_> {
     async fn run(mut self) -> End {
         let outbox = self.seat.outbox().clone();
         let end = loop {
-            let tell_at = self.room.due().into_iter().chain(self.direct.due()).min();
-            let due = self.silent_at.min(self.look_at).min(tell_at.unwrap_or(self.silent_at));
-            let takes = self.pipe.len() < self.window();
+            let due = self.silent_at.min(self.look_at).min(self.room.due().unwrap_or(self.silent_at));
+            let takes = self.newcomer.stays && self.pipe.len() < self.window();
+            if !self.newcomer.stays && self.texts.is_empty() {
+                break End::Said;
+            }
             tokio::select! {
                 () = self.place.stop.cancelled() => break End::Stopped,
                 text = self.texts.recv() => match text {
@@ -170,10 +181,11 @@ impl Member<'_> {
         while let Some(text) = self.texts.recv().await {
             self.say(text).await;
         }
-        if matches!(end, End::Stopped | End::Out) {
+        if self.newcomer.stays && matches!(end, End::Stopped | End::Out) {
             let grace = self.place.peers.shared.limits.grace;
             let _ = timeout(grace, self.finish(&outbox)).await;
         }
+        self.tell().await;
         self.seat.end(Closing::Exit, None).await;
         end
     }
@@ -206,7 +218,6 @@ impl Member<'_> {
     /// How many messages may be on their way at once.
     fn window(&self) -> usize {
         match self.entry.address.protocol() {
-            _ if !self.proven => 1,
             // One request at a time, anyway.
             protocol if *protocol == Protocol::HTTP => 1,
             _ => WINDOW,
@@ -273,29 +284,30 @@ impl Member<'_> {
     /// Takes in how a send ended; tells whether that was one failure too many.
     fn settle(&mut self, settled: Settled) -> Option<End> {
         let Settled { place, sent } = settled;
-        let of_room = !matches!(place, Some((RoomKey::Direct(_), _)));
-        let taken = if of_room { &mut self.room } else { &mut self.direct };
+        let doubt = match &sent {
+            Ok(Sent::Delivered) => None,
+            Ok(_) => Some(NOT_CONFIRMED),
+            Err(error) => Some(reason(error)),
+        };
+        match place {
+            Some((RoomKey::Direct(_), seq)) => self.directs.push((seq, doubt)),
+            _ if doubt.is_some() => self.room.doubtful(Instant::now()),
+            Some((_, seq)) => self.room.delivered(seq),
+            None => {}
+        }
         match sent {
             Ok(Sent::Delivered) => {
-                (self.failures, self.proven) = (0, true);
-                if let Some((_, seq)) = place {
-                    taken.delivered(seq);
-                }
+                self.failures = 0;
                 None
             }
             Ok(_) => {
                 self.failures = 0;
-                taken.doubtful(Instant::now());
                 None
             }
             Err(error) => {
                 let reason = error.to_string();
                 debug!(peer = %self.newcomer.name, reason = %SafeText(&reason), "a peer was not reached");
-                taken.doubtful(Instant::now());
                 self.failures += 1;
-                if !self.proven {
-                    return Some(End::Unproven);
-                }
                 (self.failures >= MOST_FAILURES).then_some(End::Failing)
             }
         }
@@ -303,10 +315,20 @@ impl Member<'_> {
 
     /// Tells the hub what the peer's program has.
     async fn tell(&mut self) {
-        let now = Instant::now();
-        let room = self.room.tell(now).map(|seq| (RoomKey::Room(self.place.room.clone()), seq));
-        let direct = self.direct.tell(now).map(|seq| (RoomKey::Direct(self.seat.user()), seq));
-        for (room, seq) in room.into_iter().chain(direct) {
+        let mut taken: Vec<_> = self
+            .room
+            .tell(Instant::now())
+            .map(|seq| (RoomKey::Room(self.place.room.clone()), seq))
+            .into_iter()
+            .collect();
+        // In their order: what is behind a doubt is told by itself, for the doubt is told before.
+        for (seq, doubt) in mem::take(&mut self.directs) {
+            match doubt {
+                Some(reason) => self.seat.doubt(seq, reason).await,
+                None => taken.push((RoomKey::Direct(self.seat.user()), seq)),
+            }
+        }
+        for (room, seq) in taken {
             if let Err(refusal) = self.seat.run(Command::Received { room, seq }).await {
                 debug!(peer = %self.newcomer.name, %refusal, "a receipt is not told");
             }
@@ -347,6 +369,8 @@ impl Sink for Queue {
     }
 }
 
+/// Why a message may not have arrived that the peer did not confirm in time.
+const NOT_CONFIRMED: &str = "timed out";
 /// A peer that says nothing for so long is no member any more.
 const SILENCE: Duration = Duration::from_secs(600);
 /// How often a member's entry is looked for.

@@ -4,6 +4,7 @@
 mod copies;
 mod doorman;
 mod entry;
+mod greeting;
 mod guests;
 mod hosts;
 mod member;
@@ -17,5 +18,7 @@ mod taken;
 mod tests;
 
 pub use self::entry::{RoomEntry, RoomEntryError};
+#[cfg(feature = "server")]
+pub(crate) use self::greeting::CountedGreetings;
 pub use self::room::{RoomPeer, RoomPeerError};
 pub use self::route::Peers;

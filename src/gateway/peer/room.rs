@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::doorman::Doorman;
 use super::entry::{Registered, RoomEntry};
@@ -16,11 +16,10 @@ use super::members::Members;
 use super::route::Peers;
 use crate::address::{Address, Host};
 use crate::gateway::{Context, Gateway};
-use crate::hub::Hub;
 use crate::message::Message;
 use crate::name::UserName;
 use crate::store::StoreError;
-use crate::transport::{Incoming, TransportError};
+use crate::transport::{Gate, Incoming, TransportError};
 
 /// Why a room does not listen for peers.
 #[derive(Debug, Error)]
@@ -54,8 +53,9 @@ pub struct RoomPeer {
 }
 
 impl RoomPeer {
-    /// Listens on `host`, and registers the room there under its name, as `public` if that is given; makes the room.
-    /// Peers are answered at once, and heard in the room from [`Gateway::serve`] on.
+    /// Listens on `host`, and registers the room there under its name, as `public` if that is given; makes the room in the
+    /// context's hub. Peers are answered at once, and heard in the room from [`Gateway::serve`] on; their connections are
+    /// counted with all others of the context.
     ///
     /// # Errors
     /// [`RoomPeerError`].
@@ -63,7 +63,7 @@ impl RoomPeer {
     /// # Cancel safety
     /// Nothing listens when the future is dropped before it is ready; the name may be registered for a minute.
     pub async fn bind(
-        hub: &Hub,
+        context: &Context,
         peers: &Peers,
         entry: RoomEntry,
         host: &Host,
@@ -74,6 +74,7 @@ impl RoomPeer {
         if found_at.is_unspecified() {
             return Err(RoomPeerError::Unspecified(found_at.clone()));
         }
+        let hub = &context.hub;
         hub.ensure_room(&room);
         let stop = CancellationToken::new();
         let place = Place { hub: hub.clone(), peers: peers.clone(), room, called: name.clone(), stop: stop.clone() };
@@ -82,7 +83,8 @@ impl RoomPeer {
         let at = Address::network(protocol.clone(), host.clone(), port);
         let wrong = || TransportError::WrongAddress(at.clone());
         let transport = peers.shared.transports.get(&protocol).ok_or_else(wrong)?;
-        let incoming = transport.listen_guarded(&at, doorman).await?;
+        let gate = Gate::new(doorman).counting(context.connections(NAME));
+        let incoming = transport.listen_guarded(&at, gate).await?;
         let local = match incoming.local_address() {
             Address::Network { host, port, .. } => host.ip().map(|ip| SocketAddr::new(ip, *port)),
             Address::Other { .. } => None,
@@ -106,7 +108,7 @@ impl RoomPeer {
 #[async_trait]
 impl Gateway for RoomPeer {
     fn name(&self) -> &'static str {
-        "peer"
+        NAME
     }
 
     fn local_addr(&self) -> SocketAddr {
@@ -137,8 +139,11 @@ impl Gateway for RoomPeer {
     }
 }
 
+/// What the wire is called.
+const NAME: &str = "peer";
+
 async fn say(members: &Members, message: Message) {
     if !members.say(&message.from, message.text).await {
-        debug!(peer = %message.from, "a peer ceased to be a member behind its last message");
+        warn!(peer = %message.from, "what was confirmed to a peer cannot be said: it may not come in again");
     }
 }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::greeting::Greetings;
 use super::guests::Guests;
 use super::hosts::Hosts;
 use super::names;
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     pub(super) hosts: Hosts,
     pub(super) clock: Clock,
     pub(super) guests: Guests,
+    pub(super) greetings: Greetings,
     /// Entries of which nobody knows whether anybody is there, and when that came out.
     doubted: Mutex<Lately<(Entry, Instant)>>,
     pub(super) limits: Arc<Limits>,
@@ -73,6 +75,7 @@ impl Peers {
             hosts: Hosts::new(limits.connect_timeout),
             clock: Clock::start(),
             guests: Guests::default(),
+            greetings: Greetings::new(limits),
             doubted: Mutex::new(Lately::new(MOST_DOUBTED)),
             limits: Arc::new(limits.clone()),
         };
@@ -183,7 +186,7 @@ fn told_apart(user: UserId, id: &MessageId) -> MessageId {
 }
 
 /// Why a peer did not get a message, in a word or two.
-fn reason(error: &TransportError) -> &'static str {
+pub(super) fn reason(error: &TransportError) -> &'static str {
     match error {
         TransportError::TimedOut { .. } => "timed out",
         error => error.code(),

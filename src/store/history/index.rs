@@ -114,18 +114,19 @@ impl Ids {
             }
         }
         if let Some(id) = &record.id {
-            let key = key(record.user, id);
+            let key = id_key(record.user, id);
             self.known.insert(key, Known::of(record));
             self.order.push_back((record.at, key));
         }
     }
 
     pub(super) fn find(&self, user: UserId, id: &MessageId, now: Timestamp) -> Option<Known> {
-        self.known.get(&key(user, id)).filter(|known| now < known.at.after(self.window)).cloned()
+        self.known.get(&id_key(user, id)).filter(|known| now < known.at.after(self.window)).cloned()
     }
 }
 
-fn key(user: UserId, id: &MessageId) -> u128 {
+/// Somebody's id for a message, as short as two never collide.
+pub(crate) fn id_key(user: UserId, id: &MessageId) -> u128 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(user.as_bytes()).update(id.as_str().as_bytes());
     let mut key = [0; 16];
@@ -133,7 +134,8 @@ fn key(user: UserId, id: &MessageId) -> u128 {
     u128::from_le_bytes(key)
 }
 
-fn digest(text: &str) -> u64 {
+/// What tells one text from another under the same id.
+pub(crate) fn digest(text: &str) -> u64 {
     let mut digest = [0; 8];
     blake3::Hasher::new().update(text.as_bytes()).finalize_xof().fill(&mut digest);
     u64::from_le_bytes(digest)

@@ -15,6 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use index::Known;
+pub(crate) use index::{digest, id_key};
 pub use memory::MemoryHistory;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteHistory;

@@ -11,14 +11,14 @@ use super::Subject;
 use super::stage::{A_WHILE, Stage, confirmed, text, within};
 use crate::limits::Limits;
 use crate::message::Message;
-use crate::transport::{Guard, Sent, TransportError, Turned};
+use crate::transport::{Gate, Guard, Sent, TransportError, Turned};
 
 /// A guard is asked about every message, with where it came from, before anything is confirmed. What it turns away is
 /// neither confirmed nor heard, and while it thinks about one sender others are heard.
 pub async fn a_guard_decides_who_is_heard(subject: &dyn Subject) {
     let doorman = Arc::new(Doorman::default());
     let listening = subject.transport(&Limits::default());
-    let guarded = within("listening", listening.listen_guarded(&subject.address(), doorman.clone())).await;
+    let guarded = within("listening", listening.listen_guarded(&subject.address(), Gate::new(doorman.clone()))).await;
     if !subject.guards() {
         assert!(matches!(guarded, Err(TransportError::Unguarded(_))), "{guarded:?}");
         return;

@@ -21,9 +21,9 @@ use self::names::Names;
 use self::outbox::{NotSent, Outbox};
 use self::sender::{Fate, Full};
 use super::checks::{check_text, network};
-use super::{Guard, Incoming, Sent, Transport, TransportError};
+use super::{Gate, Guard, Incoming, Sent, Transport, TransportError};
 use crate::address::{Address, Entry, Protocol};
-use crate::codec::talk;
+use crate::codec::talk::{self, Frame};
 use crate::limits::Limits;
 use crate::message::{Message, MessageId};
 
@@ -100,8 +100,8 @@ impl Transport for Udp {
         self.open(at, None).await
     }
 
-    async fn listen_guarded(&self, at: &Address, guard: Arc<dyn Guard>) -> Result<Incoming, TransportError> {
-        self.open(at, Some(guard)).await
+    async fn listen_guarded(&self, at: &Address, gate: Gate) -> Result<Incoming, TransportError> {
+        self.open(at, Some(gate.guard().clone())).await
     }
 
     async fn send(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError> {
@@ -127,6 +127,34 @@ impl Transport for Udp {
         }
     }
 
+    /// One datagram without a number, which is not sent again; two seconds are waited for its acknowledgement.
+    async fn greet(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError> {
+        let (host, port) = network(&to.address, &Protocol::UDP)?;
+        check_text(message, &self.limits)?;
+        let failed = |error: io::Error| unreachable(&to.address, &error);
+        let (ip, _) = self.names.address(host).await.map_err(failed)?;
+        let at = SocketAddr::new(ip, port);
+        if !to.acknowledges() {
+            return self.send_once(at, to, message).await;
+        }
+        let id = message.id.clone().unwrap_or_else(MessageId::random);
+        let socket = connected(at).await.map_err(failed)?;
+        socket.send(&talk::encode_v2(message, &id, None)).await.map_err(failed)?;
+        let acknowledged = async {
+            let mut answer = [0; outbox::LONGEST_ACK];
+            loop {
+                let length = socket.recv(&mut answer).await?;
+                if talk::decode(&answer[..length], answer.len()) == Ok(Frame::Ack(id.clone())) {
+                    return Ok(Sent::Delivered);
+                }
+            }
+        };
+        match tokio::time::timeout(GREETING_WAIT, acknowledged).await {
+            Ok(heard) => heard.map_err(failed),
+            Err(_) => Err(TransportError::TimedOut { at: to.address.clone() }),
+        }
+    }
+
     /// Sends `id-checker` with a new UUID and waits for the UUID to come back, twice at most, a second each.
     ///
     /// Ask only peers with a feature: this datagram ends the receive loop of some old clients.
@@ -134,10 +162,7 @@ impl Transport for Udp {
         let (host, port) = network(&to.address, &Protocol::UDP)?;
         let failed = |error: io::Error| unreachable(&to.address, &error);
         let (ip, _) = self.names.address(host).await.map_err(failed)?;
-        let any = if ip.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = UdpSocket::bind((any, 0)).await.map_err(failed)?;
-        // Connected, so that only that peer is heard, and a refusal of its system too.
-        socket.connect((ip, port)).await.map_err(failed)?;
+        let socket = connected(SocketAddr::new(ip, port)).await.map_err(failed)?;
         let uuid = Uuid::now_v7().to_string();
         for _ in 0..PROBES {
             socket.send(&[PROBE, uuid.as_bytes()].concat()).await.map_err(failed)?;
@@ -159,6 +184,14 @@ impl Transport for Udp {
     }
 }
 
+/// A socket of its own, on which only that peer is heard, and a refusal of its system too.
+async fn connected(to: SocketAddr) -> io::Result<UdpSocket> {
+    let any = if to.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(to).await?;
+    Ok(socket)
+}
+
 fn unreachable(at: &Address, error: &io::Error) -> TransportError {
     TransportError::Unreachable { at: at.clone(), reason: error.to_string() }
 }
@@ -174,6 +207,8 @@ fn not_sent(at: &Address, refusal: NotSent) -> TransportError {
 const PROBE: &[u8] = b"id-checker ";
 const PROBES: usize = 2;
 const PROBE_WAIT: Duration = Duration::from_secs(1);
+/// How long a greeting waits for its acknowledgement.
+const GREETING_WAIT: Duration = Duration::from_secs(2);
 /// The largest payload of a datagram over IPv4, in bytes.
 const LARGEST: usize = 65_507;
 /// Takes any datagram whole.

@@ -236,4 +236,4 @@ pub(super) fn passing(error: &io::Error) -> bool {
 }
 
 /// An id of 64 bytes, each escaped, with the braces and the key.
-const LONGEST_ACK: usize = 512;
+pub(super) const LONGEST_ACK: usize = 512;

@@ -31,15 +31,16 @@ use crate::message::MessageId;
 use crate::net::http::{self, Answer, Handler, Problem, Upgrade, Upgraded, check_head, linger};
 use crate::net::io::Io;
 use crate::net::upgrade::{check_upgrade, has_token, switching};
-use crate::transport::{Guard, Inbox, Turned};
+use crate::transport::{Gate, Inbox, Turned};
 
 /// Listens until the inbox is dropped, then lets every connection close for [`Limits::grace`].
-pub(super) async fn serve(listener: TcpListener, inbox: Inbox, guard: Option<Arc<dyn Guard>>, limits: Arc<Limits>) {
+pub(super) async fn serve(listener: TcpListener, inbox: Inbox, gate: Option<Gate>, limits: Arc<Limits>) {
     let stop = inbox.stopped().clone();
+    let (guard, connections) = Gate::apart(gate, &limits);
     let receiver = Arc::new(Receiver::new(inbox, guard, limits.clone()));
     let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
     let handler = Listening { receiver, tasks: tasks.clone(), stop: stop.clone(), ended: ended.clone() };
-    http::serve(listener, handler, limits.clone(), stop).await;
+    http::serve_counted(listener, handler, limits.clone(), connections, stop).await;
     tasks.close();
     if tokio::time::timeout(limits.grace, tasks.wait()).await.is_err() {
         ended.cancel();

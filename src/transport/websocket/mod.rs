@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use self::link::{Job, Link};
 use super::checks::{check_text, network};
-use super::{Guard, Incoming, Sent, Transport, TransportError};
+use super::{Gate, Incoming, Sent, Transport, TransportError};
 use crate::address::{Address, Entry, Host, Protocol};
 use crate::limits::Limits;
 use crate::message::Message;
@@ -62,13 +62,13 @@ impl WebSocket {
         Self { limits: Arc::new(limits.clone()), peers: Mutex::default(), links: TaskTracker::new() }
     }
 
-    async fn open(&self, at: &Address, guard: Option<Arc<dyn Guard>>) -> Result<Incoming, TransportError> {
+    async fn open(&self, at: &Address, gate: Option<Gate>) -> Result<Incoming, TransportError> {
         let (host, port) = network(at, &Protocol::WEBSOCKET)?;
         let failed = |source| TransportError::Listen { at: at.clone(), source };
         let listener = listener::bind(host, port).await.map_err(failed)?;
         let local = Address::socket(Protocol::WEBSOCKET, listener.local_addr().map_err(failed)?);
         let (inbox, incoming) = Incoming::channel(local, self.limits.inbox.max(1));
-        tokio::spawn(listen::serve(listener, inbox, guard, self.limits.clone()));
+        tokio::spawn(listen::serve(listener, inbox, gate, self.limits.clone()));
         Ok(incoming)
     }
 
@@ -117,8 +117,8 @@ impl Transport for WebSocket {
         self.open(at, None).await
     }
 
-    async fn listen_guarded(&self, at: &Address, guard: Arc<dyn Guard>) -> Result<Incoming, TransportError> {
-        self.open(at, Some(guard)).await
+    async fn listen_guarded(&self, at: &Address, gate: Gate) -> Result<Incoming, TransportError> {
+        self.open(at, Some(gate)).await
     }
 
     async fn send(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError> {

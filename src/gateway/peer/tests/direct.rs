@@ -108,3 +108,67 @@ async fn a_plain_name_is_the_member_of_a_room_who_hears_it_under_its_authors_nam
     }
     cid.expect_silence(std::time::Duration::from_secs(60)).await;
 }
+
+/// Bob, a member of a room, to whom Ann writes by his nickname.
+async fn member() -> (Stage, super::stage::Sitting) {
+    let (mut stage, mut ann) = stage().await;
+    stage.open("global=lobby@http:8090").await;
+    stage.http.speak("bob", "hi", HERE).await.unwrap();
+    ann.expect(&["+bob", "bob: hi"]).await;
+    (stage, ann)
+}
+
+async fn write(ann: &mut super::stage::Sitting, id: &str) {
+    let id = Some(MessageId::new(id).unwrap());
+    ann.seat.run(Command::Direct { to: "bob".into(), body: "psst".into(), id }).await.unwrap();
+}
+
+/// What Ann hears last of a message.
+async fn last_word(ann: &mut super::stage::Sitting, wanted: &str) -> (Delivery, Option<&'static str>) {
+    loop {
+        match ann.event().await {
+            Event::DirectReceipt { state: Delivery::Sent, reason: None, .. } => {}
+            Event::DirectReceipt { id, state, reason, .. } if id.as_str() == wanted => return (state, reason),
+            Event::DirectReceipt { id, state, .. } => panic!("{id} is {state:?} first"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_member_does_not_confirm_is_unconfirmed_and_what_it_does_is_delivered_at_once() {
+    let (stage, mut ann) = member().await;
+    for round in 0..4 {
+        for (n, (fate, state)) in [
+            (Fate::Unconfirmed, Delivery::Unconfirmed),
+            (Fate::Delivered, Delivery::Delivered),
+            (Fate::Fails, Delivery::Unconfirmed),
+            (Fate::Delivered, Delivery::Delivered),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            stage.http.set(fate);
+            let (id, begin) = (format!("{round}.{n}"), tokio::time::Instant::now());
+            write(&mut ann, &id).await;
+            let reason = (state == Delivery::Unconfirmed).then_some("timed out");
+            assert_eq!(last_word(&mut ann, &id).await, (state, reason), "{id}");
+            assert!(begin.elapsed() < std::time::Duration::from_secs(1), "{id}: {:?}", begin.elapsed());
+        }
+    }
+    // And nothing more of any of them.
+    let more = tokio::time::timeout(std::time::Duration::from_secs(60), last_word(&mut ann, "")).await;
+    assert!(more.is_err(), "{more:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_to_a_member_who_leaves_is_unconfirmed() {
+    let (mut stage, mut ann) = member().await;
+    stage.http.set(Fate::Hangs);
+    write(&mut ann, "1").await;
+    stage.next_sent().await;
+    let long = tokio::time::timeout(std::time::Duration::from_secs(30), last_word(&mut ann, "1")).await;
+    assert!(long.is_err(), "its fate is not known: {long:?}");
+    stage.remove("bob", None).await;
+    assert_eq!(last_word(&mut ann, "1").await, (Delivery::Unconfirmed, Some("timed out")));
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::stage::{ELSEWHERE, Fate, HERE, Stage, ip, user, v1};
+use super::stage::{ELSEWHERE, Fate, HERE, Stage, user, v1};
 use crate::address::{Features, Protocol};
 use crate::limits::Limits;
 use crate::message::{Command, Event, MessageId, Moderation};
@@ -210,52 +210,6 @@ async fn however_many_come_only_some_are_told_that_they_cannot_be_members() {
         assert!(stage.udp.speak(&name, "hi", HERE).await.is_err());
     }
     assert!(stage.sent.len() <= 5, "{}", stage.sent.len());
-}
-
-#[tokio::test(start_paused = true)]
-async fn until_a_peer_over_udp_acknowledged_something_one_failure_is_the_end_for_ten_minutes() {
-    let mut stage = Stage::empty(&Limits::default());
-    stage.open("lobby=lobby@udp:8090").await;
-    stage.register("bob", Protocol::UDP, HERE, 9001).await;
-    let mut ann = stage.sit("ann", "lobby").await;
-    stage.udp.set(Fate::Fails);
-    stage.udp.speak("bob", "hi", HERE).await.unwrap();
-    ann.expect(&["+bob", "bob: hi"]).await;
-    ann.say("one").await;
-    ann.say("two").await;
-    ann.expect(&["ann: one", "ann: two", "-bob"]).await;
-    stage.next_sent().await;
-    stage.expect_nothing_sent().await;
-    stage.udp.set(Fate::Delivered);
-    assert!(matches!(stage.udp.speak("bob", "hi", HERE).await, Err(Turned::Away(_))));
-    ann.expect_silence(10 * MINUTE).await;
-    stage.udp.speak("bob", "hi", HERE).await.unwrap();
-    ann.expect(&["+bob", "bob: hi"]).await;
-    // Once it acknowledged, it is like others.
-    ann.say("three").await;
-    stage.next_sent().await;
-    ann.expect(&["ann: three"]).await;
-    stage.udp.set(Fate::Fails);
-    ann.say("four").await;
-    ann.expect(&["ann: four"]).await;
-    ann.expect_silence(MINUTE).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn whoever_spoke_to_the_registry_from_there_need_not_prove_it_over_udp() {
-    let mut stage = Stage::empty(&Limits::default());
-    stage.open("lobby=lobby@udp:8090").await;
-    stage.register("bob", Protocol::UDP, HERE, 9001).await;
-    stage.spoken.note(&user("bob"), ip(HERE));
-    let mut ann = stage.sit("ann", "lobby").await;
-    stage.udp.set(Fate::Fails);
-    stage.udp.speak("bob", "hi", HERE).await.unwrap();
-    ann.expect(&["+bob", "bob: hi"]).await;
-    for number in 1..=3 {
-        ann.say(&number.to_string()).await;
-        ann.expect(&[&format!("ann: {number}")]).await;
-    }
-    ann.expect(&["-bob"]).await;
 }
 
 #[tokio::test(start_paused = true)]

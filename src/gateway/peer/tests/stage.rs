@@ -15,12 +15,12 @@ use crate::gateway::peer::{Peers, RoomEntry, RoomPeer};
 use crate::gateway::{Context, Gateway};
 use crate::hub::{Heard, Hub, Seat};
 use crate::limits::Limits;
-use crate::message::{Command, Event, Message};
+use crate::message::{Command, Event, Message, MessageId};
 use crate::name::{RoomName, UserName};
 use crate::net::spoken::Spoken;
 use crate::secret::Secret;
 use crate::store::{Claim, Clock, MemoryRegistry, RegistryStore};
-use crate::transport::{Guard, Inbox, Incoming, Sent, Transport, TransportError, Turned};
+use crate::transport::{Gate, Guard, Inbox, Incoming, Sent, Transport, TransportError, Turned};
 
 /// What becomes of a send.
 #[derive(Clone, Copy, Debug)]
@@ -47,11 +47,38 @@ impl Stub {
 
     /// What a peer says to the room from an address, and how the room answers that.
     pub(super) async fn speak(&self, from: &str, text: &str, source: &str) -> Result<(), Turned> {
-        let (guard, inbox) = self.door.lock().unwrap().clone().expect("a room listens");
-        let message = Message::new(user(from), text);
-        guard.admit(&message, source.parse().unwrap()).await?;
-        inbox.put(message).await.expect("a room listens");
+        self.confirm(from, text, source).await?.arrive().await;
         Ok(())
+    }
+
+    /// The same up to where the peer is told that its message is taken, and the room does not have it yet.
+    pub(super) async fn confirm(&self, from: &str, text: &str, source: &str) -> Result<Confirmed, Turned> {
+        self.ask(Message::new(user(from), text), source).await
+    }
+
+    /// What a peer says under an id, which it sends again when that is not confirmed.
+    pub(super) async fn speak_by_id(&self, from: &str, text: &str, source: &str) -> Result<(), Turned> {
+        let id = MessageId::new(&format!("{text:*<40}")).unwrap();
+        self.ask(Message::new(user(from), text).with_id(id), source).await?.arrive().await;
+        Ok(())
+    }
+
+    async fn ask(&self, message: Message, source: &str) -> Result<Confirmed, Turned> {
+        let (guard, inbox) = self.door.lock().unwrap().clone().expect("a room listens");
+        guard.admit(&message, source.parse().unwrap()).await?;
+        Ok(Confirmed { message, inbox })
+    }
+}
+
+/// A message that was confirmed and is not with the room yet.
+pub(super) struct Confirmed {
+    message: Message,
+    inbox: Inbox,
+}
+
+impl Confirmed {
+    pub(super) async fn arrive(self) {
+        self.inbox.put(self.message).await.expect("a room listens");
     }
 }
 
@@ -65,9 +92,9 @@ impl Transport for Stub {
         Err(TransportError::Unguarded(at.clone()))
     }
 
-    async fn listen_guarded(&self, _: &Address, guard: Arc<dyn Guard>) -> Result<Incoming, TransportError> {
+    async fn listen_guarded(&self, _: &Address, gate: Gate) -> Result<Incoming, TransportError> {
         let (inbox, incoming) = Incoming::channel(Address::loopback(self.protocol(), 8090), 16);
-        *self.door.lock().unwrap() = Some((guard, inbox));
+        *self.door.lock().unwrap() = Some((gate.guard().clone(), inbox));
         Ok(incoming)
     }
 
@@ -126,8 +153,8 @@ impl Stage {
     pub(super) async fn open(&mut self, entry: &str) {
         let entry: RoomEntry = entry.parse().unwrap();
         let host = "127.0.0.1".parse().unwrap();
-        let room = RoomPeer::bind(&self.hub, &self.peers, entry, &host, None).await.unwrap();
         let context = Context::new(self.hub.clone(), self.stop.clone());
+        let room = RoomPeer::bind(&context, &self.peers, entry, &host, None).await.unwrap();
         self.tasks.push(tokio::spawn(Box::new(room).serve(context)));
     }
 

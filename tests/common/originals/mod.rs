@@ -1,0 +1,6 @@
+//! Servers as others made them, with their quirks, for clients to get on with.
+
+#[cfg(feature = "net")]
+pub mod console;
+#[cfg(feature = "net")]
+pub mod pair;
