@@ -24,7 +24,8 @@ pub struct Limits {
     /// Bytes that a client accepts of a response: 32 MiB holds the list of a full registry. More is an error.
     pub http_response: usize,
     /// Connections from one remote address, or over IPv6 from one network of 64 bits. 256, which spares a large office
-    /// behind one address; loopback is exempt. One more is answered 429 and closed.
+    /// behind one address; loopback is exempt. One more is answered 429 and closed. As many peers of one address are
+    /// members of one room; one more is told that it is full.
     pub connections_per_address: usize,
     /// Whether loopback connections are not counted. True; false where a proxy on this machine passes strangers on. Then
     /// a page's `Origin` may name a listening peer by any name that it is asked under.

@@ -138,6 +138,18 @@ pub fn is_room_protocol_name(name: &str) -> bool {
         && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
+/// Whether a character looks like a space and is another: by one, `bob: hi` could be a nickname, and `bob ` another's.
+pub(crate) fn is_blank(c: char) -> bool {
+    (c.is_whitespace() && c != ' ') || c == BRAILLE_BLANK
+}
+
+/// Whether a character only changes how the one before it looks, if at all: in a text that is harmless.
+pub(crate) fn is_selector(c: char) -> bool {
+    matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}')
+}
+
+const BRAILLE_BLANK: char = '\u{2800}';
+
 /// The name under which some registries send their health checks as ordinary messages.
 pub const HEALTH_CHECK: &str = "healthCheck";
 
@@ -163,7 +175,7 @@ fn check_ascii(name: &str) -> Result<(), NameError> {
 }
 
 /// What a person calls themselves in a room: 1 to 64 printable characters in NFC, no control, bidi,
-/// zero-width or line-break character, no `#`, no `: `, no outer spaces, not reserved.
+/// zero-width or line-break character, no space but the common one, no `#`, no `: `, no outer spaces, not reserved.
 ///
 /// Each wire narrows this further; the engine's key is never the nickname.
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -184,7 +196,7 @@ impl Nickname {
         let misleading = name.contains(NUMBER)
             || name.contains(": ")
             || name.trim() != name
-            || name.chars().any(|c| c.is_control() || is_invisible(c))
+            || name.chars().any(|c| c.is_control() || is_invisible(c) || is_blank(c) || is_selector(c))
             || !is_nfc(name);
         if misleading {
             return Err(NameError::Misleading);
@@ -312,6 +324,12 @@ mod tests {
             "a\u{2066}b",
             "e\u{301}",
             "a\u{feff}",
+            "a:\u{a0}b",
+            "a:\u{3000}b",
+            "a\u{2002}b",
+            "a\u{2800}",
+            "a\u{fe0f}",
+            "a\u{1d173}",
         ] {
             assert_eq!(Nickname::new(bad), Err(NameError::Misleading), "{bad:?}");
         }

@@ -236,6 +236,41 @@ async fn all_users_together_have_a_bound_and_whoever_has_most_gives_way_to_whoev
 }
 
 #[tokio::test]
+async fn a_few_who_flood_one_name_do_not_take_it_from_all_others() {
+    let world = World::new().await;
+    let mut floods = Vec::new();
+    for user in 0..3 {
+        let (mut seat, heard) = world.hub.sit(&format!("eve{user}")).await.unwrap();
+        for n in 0..OF_ONE {
+            seat.run(direct("peer:hole", "x", &n.to_string())).await.unwrap();
+        }
+        floods.push((seat, heard));
+    }
+    let (mut ann, mut heard) = world.hub.sit("ann").await.unwrap();
+    for n in 0..3 {
+        ann.run(direct("peer:hole", "hi", &n.to_string())).await.unwrap();
+    }
+    world.let_all_end();
+    for n in 0..3 {
+        assert_eq!(receipt(&mut heard).await, (n.to_string(), Delivery::Delivered, None));
+    }
+    // Each of the others hears what became of each, in its order where it went.
+    let mut lost = 0;
+    for (_, heard) in &mut floods {
+        let mut went = Vec::new();
+        for _ in 0..OF_ONE {
+            match receipt(heard).await {
+                (id, Delivery::Delivered, None) => went.push(id.parse::<usize>().unwrap()),
+                (_, Delivery::Failed, Some("busy")) => lost += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(went.is_sorted() && went.len() > 10, "{went:?}");
+    }
+    assert!(lost > 0, "the name was not crowded");
+}
+
+#[tokio::test]
 async fn a_message_whose_route_panics_leaves_its_place() {
     let world = World::new().await;
     let (mut eve, mut heard) = world.hub.sit("eve").await.unwrap();

@@ -235,7 +235,7 @@ impl Book {
             return Err(Crowd::OfUser);
         }
         if self.names.get(to).is_some_and(|count| count.waiting >= MOST_TO_NAME) {
-            return Err(Crowd::ToName);
+            return self.make_room_to(user, to).map(Some);
         }
         if self.waiting.len() < MOST_WAITING {
             return Ok(None);
@@ -244,6 +244,18 @@ impl Book {
         let (loser, _) = most.filter(|(_, count)| count.waiting > own + 1).ok_or(Crowd::OfAll)?;
         let newest = self.waiting.iter().rposition(|job| job.user == *loser).ok_or(Crowd::OfAll)?;
         Ok(self.remove(newest))
+    }
+
+    /// The same where too many wait for one name: the newest of whoever has most of these goes.
+    fn make_room_to(&mut self, user: UserId, to: &Arc<str>) -> Result<Job, Crowd> {
+        let mut authors = HashMap::<UserId, (usize, usize)>::new();
+        for (at, job) in self.waiting.iter().enumerate().filter(|(_, job)| job.to == *to) {
+            let (count, newest) = authors.entry(job.user).or_default();
+            (*count, *newest) = (*count + 1, at);
+        }
+        let own = authors.get(&user).map_or(0, |(count, _)| *count);
+        let most = authors.into_values().max().filter(|(count, _)| *count > own + 1);
+        most.and_then(|(_, newest)| self.remove(newest)).ok_or(Crowd::ToName)
     }
 
     fn put(&mut self, job: Job) {
@@ -319,7 +331,7 @@ const CROWDED: &str = "busy";
 /// Messages of one user that wait, in all sessions together. One more is refused.
 const MOST_OF_USER: usize = 32;
 /// Messages to one name that wait, of all users together: as many as go within minutes even to one that never answers.
-/// One more fails.
+/// One more pushes out the newest of the user who has most of them, and fails when its own author is one of these.
 const MOST_TO_NAME: usize = 64;
 /// Messages that wait, of all users to all names. One more pushes out the newest of the user who has most, and is refused
 /// when its own author is one of these.

@@ -2,13 +2,14 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::name::{MAX_NAME, Nickname};
+use crate::name::{MAX_NAME, Nickname, is_blank, is_selector};
 use crate::text::is_invisible;
 
 /// What is left of a typed nickname without what a nickname must not hold; it may be empty.
 #[must_use]
 pub fn clean_nickname(typed: &str) -> String {
-    let shown: String = typed.chars().filter(|c| !forbidden(*c)).nfc().collect();
+    let shown = typed.chars().filter(|c| !forbidden(*c)).map(|c| if is_blank(c) { ' ' } else { c });
+    let shown: String = shown.nfc().collect();
     let mut clean = String::with_capacity(shown.len());
     for c in shown.chars() {
         if c == ' ' {
@@ -41,7 +42,7 @@ pub fn nicknames(wish: &str, seed: u64) -> impl Iterator<Item = Nickname> {
 }
 
 fn forbidden(c: char) -> bool {
-    c.is_control() || is_invisible(c) || matches!(c, '#' | char::REPLACEMENT_CHARACTER)
+    c.is_control() || is_invisible(c) || is_selector(c) || matches!(c, '#' | char::REPLACEMENT_CHARACTER)
 }
 
 /// The first characters of a text, without a space at its end.

@@ -204,6 +204,9 @@ fn forbidden_characters_are_dropped_from_a_nickname() {
         ("###", ""),
         ("", ""),
         ("a\u{fffd}b", "ab"),
+        ("bob:\u{a0}hi", "bob hi"),
+        ("Zen\u{3000}tester\u{2800}", "Zen tester"),
+        ("bob\u{fe0f}", "bob"),
     ] {
         assert_eq!(clean_nickname(typed), clean, "{typed:?}");
     }

@@ -147,6 +147,7 @@ impl Guard for Doorman {
         }
         self.members.ensure(newcomer).await.map_err(|refusal| match refusal {
             Refusal::Full | Refusal::Unavailable | Refusal::Over => Turned::Later(refusal.to_string()),
+            Refusal::TooFast => Turned::TooFast(refusal.to_string()),
             refusal => Turned::Away(refusal.to_string()),
         })
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::member::{Newcomer, Place, serve};
-use crate::address::Protocol;
+use crate::address::{Protocol, network};
 use crate::message::Refusal;
 use crate::name::UserName;
 use crate::net::lately::Lately;
@@ -70,7 +71,12 @@ impl Members {
             known.lately.note(&newcomer.name, newcomer.clone());
             match known.members.get(&newcomer.name).filter(|member| member.is(&newcomer)) {
                 Some(member) => member.joined.clone(),
-                None => self.begin(&mut known, newcomer, None)?,
+                None => {
+                    // A user comes in, as on any other wire.
+                    let tries = self.place.hub.tries();
+                    tries.sign_in(Some(newcomer.source)).map_err(|_| Refusal::TooFast)?;
+                    self.begin(&mut known, newcomer, None)?
+                }
             }
         };
         match joined.wait_for(Option::is_some).await {
@@ -127,6 +133,18 @@ impl Members {
         self.begin(&mut known, newcomer, Some(text.clone())).map(|_| ()).map_err(|_| text)
     }
 
+    /// Whether as many come from an address as may: it registers as many names as it likes, and each of them is a copy of
+    /// all that is said.
+    fn is_crowded(&self, known: &Known, source: IpAddr) -> bool {
+        let limits = &self.place.peers.shared.limits;
+        if limits.loopback_exempt && source.is_loopback() {
+            return false;
+        }
+        let there = network(source);
+        let beside = known.members.values().filter(|member| network(member.newcomer.source) == there);
+        beside.count() >= limits.connections_per_address
+    }
+
     /// Begins a membership, with what is said first.
     fn begin(&self, known: &mut Known, newcomer: Newcomer, first: Option<Arc<str>>) -> Result<Joining, Refusal> {
         if self.place.stop.is_cancelled() {
@@ -134,7 +152,9 @@ impl Members {
         }
         // The one before gives its name back first.
         let after = known.members.get(&newcomer.name).map(|member| member.ended.clone());
-        if after.is_none() && known.members.len() >= MOST_MEMBERS {
+        // To whom something was confirmed the place was given before.
+        let crowded = || first.is_none() && self.is_crowded(known, newcomer.source);
+        if after.is_none() && (known.members.len() >= MOST_MEMBERS || crowded()) {
             return Err(Refusal::Full);
         }
         let (texts, said) = mpsc::channel(MOST_TEXTS);

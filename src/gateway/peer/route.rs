@@ -72,7 +72,7 @@ impl Peers {
             registry,
             spoken,
             transports: transports.into_iter().map(|transport| (transport.protocol(), transport)).collect(),
-            hosts: Hosts::new(limits.connect_timeout),
+            hosts: Hosts::new(limits),
             clock: Clock::start(),
             guests: Guests::default(),
             greetings: Greetings::new(limits),

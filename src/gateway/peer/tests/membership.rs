@@ -246,6 +246,56 @@ async fn more_than_the_rate_is_turned_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_address_does_not_take_all_places_of_a_room() {
+    let mut limits = Limits::default();
+    limits.connections_per_address = 3;
+    let mut stage = Stage::empty(&limits);
+    stage.open("lobby=lobby@http:8090").await;
+    let full = |answer| matches!(answer, Err(Turned::Later(_)));
+    for number in 0..5 {
+        let (afar, here) = (format!("afar{number}"), format!("here{number}"));
+        stage.register(&afar, Protocol::HTTP, AFAR, 9001).await;
+        stage.register(&here, Protocol::HTTP, HERE, 9001).await;
+        assert_eq!(full(stage.http.speak(&afar, "hi", AFAR).await), number >= 3, "{afar}");
+        stage.http.speak(&here, "hi", HERE).await.unwrap();
+    }
+    stage.http.speak("afar0", "still here", AFAR).await.unwrap();
+    stage.register("bob", Protocol::HTTP, "192.0.2.8", 9001).await;
+    stage.http.speak("bob", "hi", "192.0.2.8").await.unwrap();
+    // Who moves takes no second place, and who goes makes room.
+    stage.register("afar0", Protocol::HTTP, AFAR, 9002).await;
+    stage.http.speak("afar0", "moved", AFAR).await.unwrap();
+    stage.remove("afar0", None).await;
+    let later = async {
+        while full(stage.http.speak("afar4", "now?", AFAR).await) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::time::timeout(MINUTE, later).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_of_one_address_come_in_no_faster_than_others_sign_in() {
+    let mut limits = Limits::default();
+    limits.users = 320;
+    let mut stage = Stage::empty(&limits);
+    stage.open("lobby=lobby@http:8090").await;
+    let mut let_in = 0;
+    for number in 0..20 {
+        let name = format!("bob{number}");
+        stage.register(&name, Protocol::HTTP, AFAR, 9001).await;
+        match stage.http.speak(&name, "hi", AFAR).await {
+            Ok(()) => let_in += 1,
+            Err(turned) => assert!(matches!(turned, Turned::TooFast(_)), "{turned:?}"),
+        }
+    }
+    assert_eq!(let_in, 10);
+    stage.http.speak("bob0", "I am in", AFAR).await.unwrap();
+    tokio::time::advance(MINUTE).await;
+    stage.http.speak("bob19", "hi", AFAR).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_banned_peer_is_turned_away_and_a_muted_one_is_told() {
     let mut stage = Stage::new().await;
     stage.register("bob", Protocol::HTTP, AFAR, 9001).await;
