@@ -490,7 +490,7 @@ async fn a_route_leads_out_of_the_hub_and_a_watch_sees_everything() {
     ann.run(direct("peer:bob", "plain", None)).await.unwrap();
     assert!(until(&mut heard, "plain").await.is_empty());
     ann.run(direct("peer:down", "plain", None)).await.unwrap();
-    assert_eq!(heard.next().await, Some(Event::System("your message did not reach peer:down".into())));
+    assert_eq!(heard.next().await, Some(Event::System("your message did not reach peer:down: unreachable".into())));
     ann.run(direct("ann", "myself", None)).await.unwrap();
     until(&mut heard, "myself").await;
     ann.run(say("all")).await.unwrap();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::TextId;
 use crate::message::{Position, Timestamp};
+use crate::secret::Secret;
 
 /// One thing that a client hears.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,6 +28,8 @@ pub enum Event {
     },
     /// The client has ended, and nothing follows.
     Ended(Ended),
+    /// The server told whose account this is, before [`Event::Connected`]; once, and again when it is another.
+    Account(Account),
     /// Somebody said something.
     Message(Heard),
     /// The server says something that is nobody's message.
@@ -101,6 +104,24 @@ pub enum Event {
         code: Option<String>,
     },
 }
+
+/// An account that a server made, or knows again. Its `Debug` shows no hash.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Account {
+    /// What its user is called there.
+    pub nickname: String,
+    /// What one signs in with: as secret as a password.
+    pub hash: Secret,
+}
+
+impl PartialEq for Account {
+    fn eq(&self, other: &Self) -> bool {
+        self.nickname == other.nickname && self.hash.hash() == other.hash.hash()
+    }
+}
+
+impl Eq for Account {}
 
 /// A message.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -41,6 +41,7 @@
 pub mod console;
 mod driver;
 mod event;
+pub mod minechat;
 mod outbox;
 pub mod pair;
 pub mod room;
@@ -55,7 +56,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-pub use self::event::{Ended, Event, Happened, Heard, Place, State};
+pub use self::event::{Account, Ended, Event, Happened, Heard, Place, State};
 pub use self::outbox::{Journal, JournalError};
 
 use crate::message::{MessageId, Timestamp};

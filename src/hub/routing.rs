@@ -217,7 +217,8 @@ impl Job {
                 }
             }
             (None, Delivery::Failed) => {
-                reply.tell(&[Event::System(format!("your message did not reach {to}").into())]);
+                let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                reply.tell(&[Event::System(format!("your message did not reach {to}{why}").into())]);
             }
             // Without an id the echo is the only word of it.
             (None, _) => {

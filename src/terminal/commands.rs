@@ -1,90 +1,269 @@
-//! What a line that was typed means.
+//! What a line that was typed means: one table for every mode, of which each has what its protocol can do.
 
-use thiserror::Error;
-
-use crate::name::{NameError, UserName};
+use super::words::{Language, Word};
+use crate::client::Ability;
 
 /// One line of input.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Command<'a> {
     /// Nothing was typed.
     Nothing,
-    /// Fetch and show the users.
-    Update,
-    /// Select whom the next texts go to.
-    User(UserName),
-    /// Show the commands.
-    Help,
-    /// Leave.
-    Exit,
-    /// Send this to the selected user.
+    /// Say this.
     Text(&'a str),
+    Help,
+    Exit,
+    Status,
+    /// Show the users.
+    Users,
+    /// What is typed from now on goes to this user, or room.
+    User(&'a str),
+    /// Send a text to a user alone.
+    Direct(&'a str, &'a str),
+    Rooms,
+    Enter(&'a str),
+    Create(&'a str),
+    /// Leave a room; the one that texts go to, if none is named.
+    Leave(Option<&'a str>),
+    Rename(&'a str),
+    History(Option<usize>),
+    Search(&'a str),
+    Own(&'a str),
 }
 
 /// A line that begins like a command and is none.
-#[derive(Clone, Debug, Error, Eq, PartialEq)]
-pub(super) enum CommandError {
-    #[error("unknown command {0}; :help shows the commands, and ::{1} sends a text that begins with a colon")]
-    Unknown(String, String),
-    #[error(":user needs a name, such as :user bob")]
-    NoName,
-    #[error("no user can have that name: {0}")]
-    Name(#[from] NameError),
-    #[error("{0} takes nothing behind it")]
-    Surplus(&'static str),
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct CommandError {
+    word: Word,
+    places: [String; 2],
 }
 
-/// Reads a line, without its line break.
-pub(super) fn parse(line: &str) -> Result<Command<'_>, CommandError> {
-    let Some(command) = line.strip_prefix(':') else {
-        return Ok(if line.trim().is_empty() { Command::Nothing } else { Command::Text(line) });
+impl CommandError {
+    fn new(word: Word, command: &str, rest: &str) -> Self {
+        Self { word, places: [command.to_owned(), rest.to_owned()] }
+    }
+
+    /// What is wrong with it.
+    pub(super) fn say(&self, language: Language) -> String {
+        language.say(self.word, &[&self.places[0], &self.places[1]])
+    }
+}
+
+/// The commands of a mode.
+#[derive(Clone, Debug)]
+pub(super) struct Commands {
+    entries: Vec<&'static Entry>,
+    /// Whether the second names count.
+    others: bool,
+}
+
+/// One row of the table.
+#[derive(Debug)]
+struct Entry {
+    name: &'static str,
+    others: &'static [&'static str],
+    takes: Takes,
+    needs: Needs,
+    help: Word,
+}
+
+/// What stands behind a command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Takes {
+    Nothing,
+    Name,
+    NameAndText,
+    Room,
+    MaybeRoom,
+    MaybeCount,
+    Text,
+    Command,
+}
+
+/// Where there is a command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Needs {
+    Nothing,
+    /// Not in peer mode.
+    Client,
+    Can(Ability),
+}
+
+impl Commands {
+    /// Those of a peer.
+    pub(super) fn of_peer() -> Self {
+        let has = |needs| matches!(needs, Needs::Nothing | Needs::Can(Ability::Users | Ability::Select));
+        Self { entries: TABLE.iter().filter(|entry| has(entry.needs)).collect(), others: false }
+    }
+
+    /// Those of a client that can do this much.
+    pub(super) fn of_client(can: impl Fn(Ability) -> bool) -> Self {
+        let has = |needs| match needs {
+            Needs::Nothing | Needs::Client => true,
+            Needs::Can(ability) => can(ability),
+        };
+        Self { entries: TABLE.iter().filter(|entry| has(entry.needs)).collect(), others: true }
+    }
+
+    /// Reads a line, without its line break.
+    ///
+    /// # Errors
+    /// [`CommandError`] for what begins with a colon and is no command here.
+    pub(super) fn parse<'a>(&self, line: &'a str) -> Result<Command<'a>, CommandError> {
+        let Some(command) = line.strip_prefix(':') else {
+            return Ok(if line.trim().is_empty() { Command::Nothing } else { Command::Text(line) });
+        };
+        if command.starts_with(':') {
+            return Ok(Command::Text(command));
+        }
+        let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+        let is = |entry: &&&Entry| entry.name == word || (self.others && entry.others.contains(&word));
+        let Some(entry) = self.entries.iter().find(is) else {
+            return Err(CommandError::new(Word::Unknown, &format!(":{word}"), command));
+        };
+        entry.read(rest.trim()).map_err(|error| CommandError::new(error, &format!(":{word}"), rest))
+    }
+
+    /// The commands as they are completed; one that wants something behind it ends with a space.
+    pub(super) fn completions(&self) -> Vec<String> {
+        let space = |entry: &Entry| if entry.takes == Takes::Nothing { "" } else { " " };
+        let mut all: Vec<_> = self.entries.iter().map(|entry| format!(":{}{}", entry.name, space(entry))).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// Whether what follows this beginning of a line is somebody's name, or a room's; where that begins.
+    pub(super) fn names_at(&self, typed: &str) -> Option<usize> {
+        let (word, rest) = typed.strip_prefix(':')?.split_once(' ')?;
+        let is = |entry: &&&Entry| entry.name == word || (self.others && entry.others.contains(&word));
+        let entry = self.entries.iter().find(is)?;
+        let named = matches!(entry.takes, Takes::Name | Takes::NameAndText | Takes::Room | Takes::MaybeRoom);
+        named.then(|| typed.len() - rest.trim_start().len())
+    }
+
+    /// What `:help` shows, a command a line.
+    pub(super) fn help(&self, language: Language) -> String {
+        let written = |entry: &Entry| {
+            let takes = match entry.takes {
+                Takes::Nothing => return format!(":{}", entry.name),
+                Takes::Name => language.text(Word::Name).to_owned(),
+                Takes::NameAndText => format!("{} {}", language.text(Word::Name), language.text(Word::Text)),
+                Takes::Room => language.text(Word::Room).to_owned(),
+                Takes::MaybeRoom => format!("[{}]", language.text(Word::Room)),
+                Takes::MaybeCount => format!("[{}]", language.text(Word::Count)),
+                Takes::Text => language.text(Word::Text).to_owned(),
+                Takes::Command => language.text(Word::Command).to_owned(),
+            };
+            format!(":{} {takes}", entry.name)
+        };
+        let mut lines: Vec<_> = self.entries.iter().map(|entry| (written(entry), language.text(entry.help))).collect();
+        lines.push((language.text(Word::Text).to_owned(), language.text(Word::HelpText)));
+        let width = lines.iter().map(|(left, _)| left.chars().count()).max().unwrap_or_default() + 2;
+        let lines: Vec<_> = lines.into_iter().map(|(left, help)| format!("{left:width$}{help}")).collect();
+        lines.join("\n")
+    }
+}
+
+impl Entry {
+    fn read<'a>(&self, rest: &'a str) -> Result<Command<'a>, Word> {
+        let wanted = match self.takes {
+            Takes::Nothing if !rest.is_empty() => return Err(Word::Surplus),
+            Takes::Name => Some(Word::NeedsName),
+            Takes::Room => Some(Word::NeedsRoom),
+            Takes::Text | Takes::Command => Some(Word::NeedsText),
+            _ => None,
+        };
+        if let Some(wanted) = wanted.filter(|_| rest.is_empty()) {
+            return Err(wanted);
+        }
+        let some = || Some(rest).filter(|rest| !rest.is_empty());
+        Ok(match self.name {
+            "user" => Command::User(unquoted(rest)),
+            "update" => Command::Users,
+            "message" => {
+                let (name, text) = name_and_text(rest).ok_or(Word::NeedsNameAndText)?;
+                Command::Direct(name, text)
+            }
+            "rooms" => Command::Rooms,
+            "enter" => Command::Enter(rest),
+            "create" => Command::Create(rest),
+            "leave" => Command::Leave(some()),
+            "nick" => Command::Rename(unquoted(rest)),
+            "history" => Command::History(some().map(count).transpose()?),
+            "search" => Command::Search(rest),
+            "do" => Command::Own(rest),
+            "status" => Command::Status,
+            "exit" => Command::Exit,
+            _ => Command::Help,
+        })
+    }
+}
+
+fn count(typed: &str) -> Result<usize, Word> {
+    typed.parse().ok().filter(|count| (1..=MOST).contains(count)).ok_or(Word::NoCount)
+}
+
+fn unquoted(name: &str) -> &str {
+    name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).filter(|name| !name.is_empty()).unwrap_or(name)
+}
+
+fn name_and_text(rest: &str) -> Option<(&str, &str)> {
+    let (name, text) = match rest.strip_prefix('"') {
+        Some(rest) => rest.split_once('"')?,
+        None => rest.split_once(char::is_whitespace)?,
     };
-    if command.starts_with(':') {
-        return Ok(Command::Text(command));
-    }
-    let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
-    let rest = rest.trim();
-    let alone = |command, written| if rest.is_empty() { Ok(command) } else { Err(CommandError::Surplus(written)) };
-    match word {
-        "update" => alone(Command::Update, ":update"),
-        "help" => alone(Command::Help, ":help"),
-        "exit" => alone(Command::Exit, ":exit"),
-        "user" if rest.is_empty() => Err(CommandError::NoName),
-        "user" => Ok(Command::User(UserName::new(rest)?)),
-        _ => Err(CommandError::Unknown(format!(":{word}"), command.to_owned())),
-    }
+    let text = text.trim_start();
+    (!name.is_empty() && !text.is_empty()).then_some((name, text))
 }
 
-/// The commands as they are completed; one that wants a name ends with a space.
-pub(super) const COMMANDS: [&str; 4] = [":exit", ":help", ":update", ":user "];
+/// Every command that there is, in the order of the help.
+const TABLE: &[Entry] = &[
+    entry("user", &["to"], Takes::Name, Needs::Can(Ability::Select), Word::HelpUser),
+    entry("message", &["msg"], Takes::NameAndText, Needs::Can(Ability::Direct), Word::HelpMessage),
+    entry("update", &["users"], Takes::Nothing, Needs::Can(Ability::Users), Word::HelpUpdate),
+    entry("rooms", &[], Takes::Nothing, Needs::Can(Ability::Rooms), Word::HelpRooms),
+    entry("enter", &["join"], Takes::Room, Needs::Can(Ability::Enter), Word::HelpEnter),
+    entry("create", &[], Takes::Room, Needs::Can(Ability::Create), Word::HelpCreate),
+    entry("leave", &[], Takes::MaybeRoom, Needs::Can(Ability::Leave), Word::HelpLeave),
+    entry("nick", &[], Takes::Name, Needs::Can(Ability::Rename), Word::HelpNick),
+    entry("history", &[], Takes::MaybeCount, Needs::Can(Ability::History), Word::HelpHistory),
+    entry("search", &[], Takes::Text, Needs::Can(Ability::Search), Word::HelpSearch),
+    entry("do", &[], Takes::Command, Needs::Can(Ability::Own), Word::HelpDo),
+    entry("status", &[], Takes::Nothing, Needs::Client, Word::HelpStatus),
+    entry("help", &[], Takes::Nothing, Needs::Nothing, Word::HelpHelp),
+    entry("exit", &["quit", "quit:"], Takes::Nothing, Needs::Nothing, Word::HelpExit),
+];
 
-/// What `:help` shows.
-pub(super) const HELP: &str = "\
-:user NAME   what you type from now on goes to NAME
-:update      fetch and show the users
-:help        show this
-:exit        sign off and leave (so do Ctrl-D and Ctrl-C)
-TEXT         send TEXT to the chosen user; ::TEXT sends a text that begins with a colon";
+const fn entry(name: &'static str, others: &'static [&'static str], takes: Takes, needs: Needs, help: Word) -> Entry {
+    Entry { name, others, takes, needs, help }
+}
+
+/// Messages that one `:history` shows at most.
+const MOST: usize = 1000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn user(name: &str) -> Command<'static> {
-        Command::User(UserName::new(name).unwrap())
+    fn parse(line: &str) -> Result<Command<'_>, String> {
+        Commands::of_peer().parse(line).map_err(|error| error.say(Language::English))
+    }
+
+    fn all(line: &str) -> Result<Command<'_>, String> {
+        Commands::of_client(|_| true).parse(line).map_err(|error| error.say(Language::English))
     }
 
     #[test]
     fn commands_begin_with_a_colon() {
         for (line, command) in [
-            (":update", Command::Update),
-            (":update  ", Command::Update),
+            (":update", Command::Users),
+            (":update  ", Command::Users),
             (":help", Command::Help),
             (":exit", Command::Exit),
-            (":user bob", user("bob")),
-            (":user\t bob ", user("bob")),
+            (":user bob", Command::User("bob")),
+            (":user\t bob ", Command::User("bob")),
         ] {
-            assert_eq!(parse(line), Ok(command), "{line:?}");
+            assert_eq!(parse(line), Ok(command.clone()), "{line:?}");
+            assert_eq!(all(line), Ok(command), "{line:?}");
         }
     }
 
@@ -107,19 +286,64 @@ mod tests {
 
     #[test]
     fn what_is_no_command_is_an_error_that_helps() {
-        let error = |line: &str| parse(line).unwrap_err().to_string();
+        let error = |line: &str| parse(line).unwrap_err();
         assert!(error(":quit now").contains("unknown command :quit; :help"), "{}", error(":quit now"));
         assert!(error(":Exit").contains(":help"));
         assert!(error(":").contains(":help"));
         assert!(error(":user").contains(":user bob"));
-        assert!(error(":user a b").contains("' ' is not allowed"));
         assert!(error(":exit now").contains(":exit takes nothing"));
+        assert!(error(":rooms").contains("unknown"), "a peer has no rooms");
+        let error = |line: &str| all(line).unwrap_err();
+        assert_eq!(error(":to"), ":to needs a name, such as :to bob");
+        assert_eq!(error(":join"), ":join needs a room, such as :join tea");
+        for (line, wanted) in [(":msg bob", "a name and a text"), (":search", "a text"), (":history 0", "1 to 1000")] {
+            assert!(error(line).contains(wanted), "{}", error(line));
+        }
     }
 
     #[test]
-    fn every_command_is_in_the_help() {
-        for command in COMMANDS {
-            assert!(HELP.contains(command.trim()), "{command}");
+    fn a_client_has_the_commands_of_its_protocol() {
+        for (line, command) in [
+            (":to \"zoë b\"", Command::User("zoë b")),
+            (":msg bob  hi  you", Command::Direct("bob", "hi  you")),
+            (":message \"zoë b\" hi", Command::Direct("zoë b", "hi")),
+            (":join tea", Command::Enter("tea")),
+            (":leave", Command::Leave(None)),
+            (":leave tea", Command::Leave(Some("tea"))),
+            (":history 5", Command::History(Some(5))),
+            (":history", Command::History(None)),
+            (":search a b", Command::Search("a b")),
+            (":do current_time", Command::Own("current_time")),
+            (":quit:", Command::Exit),
+            (":quit", Command::Exit),
+            (":users", Command::Users),
+        ] {
+            assert_eq!(all(line), Ok(command), "{line:?}");
         }
+        let few = Commands::of_client(|ability| ability == Ability::Own);
+        assert!(few.parse(":rooms").is_err() && few.parse(":do x").is_ok() && few.parse(":status").is_ok());
+    }
+
+    #[test]
+    fn every_command_of_a_mode_is_in_its_help_and_no_other() {
+        for language in [Language::English, Language::Russian] {
+            for commands in [Commands::of_peer(), Commands::of_client(|_| true)] {
+                let help = commands.help(language);
+                assert_eq!(help.lines().count(), commands.entries.len() + 1, "{help}");
+                for command in commands.completions() {
+                    assert!(help.lines().any(|line| line.starts_with(command.trim_end())), "{command}");
+                }
+            }
+        }
+        assert!(!Commands::of_peer().help(Language::English).contains(":rooms"));
+    }
+
+    #[test]
+    fn no_two_commands_have_one_name() {
+        let mut names: Vec<_> = TABLE.iter().flat_map(|entry| entry.others.iter().chain([&entry.name])).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use rustyline::completion::Completer;
+use rustyline::completion;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
@@ -12,13 +12,13 @@ use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
 
-use super::commands::COMMANDS;
+use super::commands::Commands;
 use super::input::Typed;
 use super::screen::Shown;
 use super::secrets::private_file;
 
-/// The names that can be completed at this moment.
-pub(super) type Names = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+/// Where the completed word begins in what is typed, and what it may become.
+pub(super) type Completer = Arc<dyn Fn(&str) -> (usize, Vec<String>) + Send + Sync>;
 
 /// The line being edited.
 pub(super) struct Line {
@@ -32,14 +32,14 @@ impl Line {
     ///
     /// # Errors
     /// What the terminal or the file say.
-    pub(super) fn open(names: Names, history: Option<PathBuf>, gate: Arc<Gate>) -> Result<Self, ReadlineError> {
+    pub(super) fn open(completer: Completer, history: Option<PathBuf>, gate: Arc<Gate>) -> Result<Self, ReadlineError> {
         let config = Config::builder()
             .completion_type(CompletionType::List)
             .max_history_size(HISTORY)?
             .history_ignore_dups(true)?
             .build();
         let mut editor = Editor::with_config(config)?;
-        editor.set_helper(Some(Assistant { names, gate: gate.clone() }));
+        editor.set_helper(Some(Assistant { completer, gate: gate.clone() }));
         if let Some(history) = &history {
             private_file(history)?;
             editor.load_history(history)?;
@@ -195,7 +195,7 @@ impl Drop for Restore {
 
 /// Completes commands and names, and tells the gate when a line is being edited.
 struct Assistant {
-    names: Names,
+    completer: Completer,
     gate: Arc<Gate>,
 }
 
@@ -203,11 +203,11 @@ impl Helper for Assistant {}
 
 impl Highlighter for Assistant {}
 
-impl Completer for Assistant {
+impl completion::Completer for Assistant {
     type Candidate = String;
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(complete(&line[..at], &self.names))
+        Ok((self.completer)(&line[..at]))
     }
 }
 
@@ -229,18 +229,18 @@ impl Validator for Assistant {
     }
 }
 
-/// Where the completed word begins, and what it may become.
-fn complete(typed: &str, names: &Names) -> (usize, Vec<String>) {
-    if let Some(beginning) = typed.strip_prefix(":user ") {
-        let beginning = beginning.trim_start();
+/// Completes commands, and names behind those that take one.
+pub(super) fn complete(typed: &str, commands: &Commands, names: impl FnOnce() -> Vec<String>) -> (usize, Vec<String>) {
+    if let Some(at) = commands.names_at(typed) {
+        let beginning = &typed[at..];
         let mut fitting: Vec<String> = names().into_iter().filter(|name| name.starts_with(beginning)).collect();
         fitting.sort_unstable();
-        return (typed.len() - beginning.len(), fitting);
+        return (at, fitting);
     }
     if !typed.starts_with(':') {
         return (typed.len(), Vec::new());
     }
-    (0, COMMANDS.iter().filter(|command| command.starts_with(typed)).map(|&command| command.to_owned()).collect())
+    (0, commands.completions().into_iter().filter(|command| command.starts_with(typed)).collect())
 }
 
 /// Lines of history kept.
@@ -253,8 +253,7 @@ mod tests {
     use std::thread;
 
     fn completed(typed: &str) -> (usize, Vec<String>) {
-        let names: Names = Arc::new(|| vec!["bob".into(), "bo".into(), "ann".into()]);
-        complete(typed, &names)
+        complete(typed, &Commands::of_peer(), || vec!["bob".into(), "bo".into(), "ann".into()])
     }
 
     #[test]

@@ -2,10 +2,15 @@
 //!
 //! Only here and in the binaries are arguments and the environment read, signals handled and lines printed.
 
+mod chat;
 mod client;
 mod commands;
+mod credentials;
+mod history;
 mod input;
 mod line;
+mod look;
+mod manual;
 pub mod options;
 mod outbox;
 mod plain;
@@ -20,6 +25,7 @@ mod session;
 pub mod settings;
 mod signals;
 mod start;
+mod words;
 
 pub use client::ClientOptions;
 #[cfg(feature = "sqlite")]

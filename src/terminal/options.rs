@@ -6,8 +6,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs, Optionality};
+use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind, FromArgs, Optionality};
 
+use super::manual::{self, Shell, Shown};
 use super::settings::{SHOWN, shown};
 use crate::text::{SafeText, beginning, distance};
 
@@ -69,8 +70,9 @@ pub fn arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<St
 
 /// Reads a command line (without the program's name) into `T`.
 ///
-/// Beyond what `argh` knows: `--key=value`; `_` for `-` in long options; `-h`; `-V` and `--version`; `aliases`; a
-/// suggestion for a misspelt option. A value that begins with `-` must be written `--key=-value`.
+/// Beyond what `argh` knows: `--key=value`; `_` for `-` in long options; `-h`; `-V` and `--version`; `aliases`, of which
+/// one means the first option that the command has; a suggestion for a misspelt option or command. A value that begins
+/// with `-` must be written `--key=-value`. The options of a command stand behind its name.
 ///
 /// # Errors
 /// [`Exit::Asked`] for help and version, [`Exit::Usage`] for anything that `T` does not take.
@@ -80,14 +82,17 @@ pub fn parse<T: FromArgs + ArgsInfo>(
     arguments: &[String],
     aliases: &[Alias],
 ) -> Result<T, Exit> {
-    let line = match normalise(T::get_args_info().flags, arguments, aliases)? {
-        Line::Help => vec!["--help".to_owned()],
+    let info = T::get_args_info();
+    let (line, command) = match normalise(&info, arguments, aliases)? {
+        Line::Help(path, command) => (path.into_iter().chain(["--help".to_owned()]).collect(), command),
         Line::Version => return Err(Exit::Asked(format!("{program} {version}"))),
-        Line::Arguments(line) => line,
+        Line::Completions(shell) => return Err(Exit::Asked(manual::completions(shell, program, &info))),
+        Line::Man => return Err(Exit::Asked(manual::man(program, version, &info))),
+        Line::Arguments(line, command) => (line, command),
     };
     let line: Vec<&str> = line.iter().map(String::as_str).collect();
     T::from_args(&[program], &line).map_err(|early| match early.status {
-        Ok(()) => Exit::Asked(with_placeholders(&early.output, T::get_args_info().flags)),
+        Ok(()) => Exit::Asked(with_placeholders(&early.output, command.flags)),
         Err(()) => {
             let text = early.output.split_whitespace().collect::<Vec<_>>().join(" ");
             match text.strip_prefix("Unrecognized argument: ") {
@@ -98,15 +103,18 @@ pub fn parse<T: FromArgs + ArgsInfo>(
     })
 }
 
-/// A command line in the one notation that `argh` takes.
+/// A command line in the one notation that `argh` takes, and the command that is meant.
 #[derive(Debug, Eq, PartialEq)]
-enum Line {
-    Help,
+enum Line<'a> {
+    Help(Vec<String>, &'a CommandInfoWithArgs),
     Version,
-    Arguments(Vec<String>),
+    Completions(Shell),
+    Man,
+    Arguments(Vec<String>, &'a CommandInfoWithArgs),
 }
 
-fn normalise(flags: &[FlagInfo<'_>], arguments: &[String], aliases: &[Alias]) -> Result<Line, Exit> {
+fn normalise<'a>(program: &'a CommandInfoWithArgs, arguments: &[String], aliases: &[Alias]) -> Result<Line<'a>, Exit> {
+    let (mut command, mut path) = (program, Vec::new());
     let mut line = Vec::with_capacity(arguments.len());
     let mut given: Vec<&str> = Vec::new();
     let mut rest = arguments.iter().peekable();
@@ -117,6 +125,16 @@ fn normalise(flags: &[FlagInfo<'_>], arguments: &[String], aliases: &[Alias]) ->
             break;
         }
         if !argument.starts_with('-') || argument == "-" {
+            if !command.commands.is_empty() {
+                if let Some(option) = given.first() {
+                    return Err(Exit::usage(match subcommand(command, argument) {
+                        Ok(_) => format!("{option} stands before {argument}, whose options follow it"),
+                        Err(_) => format!("{argument:?} belongs to no option"),
+                    }));
+                }
+                command = subcommand(command, argument)?;
+                path.push(argument.clone());
+            }
             line.push(argument.clone());
             continue;
         }
@@ -125,17 +143,18 @@ fn normalise(flags: &[FlagInfo<'_>], arguments: &[String], aliases: &[Alias]) ->
             None => (argument.as_str(), None),
         };
         match typed {
-            "-h" | "--help" => return Ok(Line::Help),
+            "-h" | "--help" => return Ok(Line::Help(path, command)),
             "-V" | "--version" => return Ok(Line::Version),
             _ => {}
         }
-        let flag = find(flags, typed, aliases).ok_or_else(|| unknown(flags, typed))?;
+        let flag = find(command.flags, typed, aliases).ok_or_else(|| unknown(command.flags, typed))?;
         if given.contains(&flag.long) && flag.optionality != Optionality::Repeating {
             return Err(Exit::usage(format_args!("{} is given twice", flag.long)));
         }
         given.push(flag.long);
         line.push(flag.long.to_owned());
         match (&flag.kind, value) {
+            (FlagInfoKind::Switch, None) if flag.long == MAN => return Ok(Line::Man),
             (FlagInfoKind::Switch, None) => {}
             (FlagInfoKind::Switch, Some(_)) => {
                 return Err(Exit::usage(format_args!("{typed} takes no value")));
@@ -143,28 +162,60 @@ fn normalise(flags: &[FlagInfo<'_>], arguments: &[String], aliases: &[Alias]) ->
             (FlagInfoKind::Option { .. }, Some(value)) => line.push(value),
             (FlagInfoKind::Option { .. }, None) => {
                 let value = rest.next_if(|value| !value.starts_with('-') || *value == "-");
-                line.push(value.cloned().ok_or_else(|| Exit::usage(format_args!("{typed} needs a value")))?);
+                line.push(value.cloned().ok_or_else(|| no_value(typed, rest.peek().map(|next| next.as_str())))?);
             }
         }
+        if flag.long == COMPLETIONS {
+            let shell = line.last().and_then(|shell| Shell::named(shell));
+            let shell = shell.ok_or_else(|| Exit::usage(format_args!("{COMPLETIONS} is for bash, zsh or fish")))?;
+            return Ok(Line::Completions(shell));
+        }
     }
-    Ok(Line::Arguments(line))
+    Ok(Line::Arguments(line, command))
+}
+
+fn subcommand<'a>(command: &'a CommandInfoWithArgs, typed: &str) -> Result<&'a CommandInfoWithArgs, Exit> {
+    let names = || command.commands.iter().map(|known| known.name);
+    if let Some(known) = command.commands.iter().find(|known| known.name == typed) {
+        return Ok(&known.command);
+    }
+    Err(match names().map(|name| (distance(name, typed), name)).min() {
+        Some((steps, name)) if steps <= MISSPELT => {
+            Exit::usage(format_args!("{typed:?} is no command; did you mean {name}?"))
+        }
+        _ => Exit::usage(format_args!("{typed:?} is no command; there are {}", names().collect::<Vec<_>>().join(", "))),
+    })
+}
+
+/// That an option has no value, and how one is given that looks like an option and cannot be one.
+fn no_value(typed: &str, next: Option<&str>) -> Exit {
+    let negative = |next: &&str| next.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
+    match next.filter(negative) {
+        Some(next) => Exit::usage(format_args!(
+            "{typed} needs a value; one that begins with '-' is written behind '=': {typed}={next}"
+        )),
+        None => Exit::usage(format_args!("{typed} needs a value")),
+    }
 }
 
 fn find<'a>(flags: &'a [FlagInfo<'a>], typed: &str, aliases: &[Alias]) -> Option<&'a FlagInfo<'a>> {
-    let meant = aliases.iter().find(|(alias, _)| *alias == typed).map_or(typed, |(_, long)| long);
-    let dashed = meant.replace('_', "-");
-    let short = meant.strip_prefix('-').and_then(|rest| {
+    let known = |long: &str| flags.iter().find(|flag| flag.long == long);
+    let meant = aliases.iter().filter(|(alias, _)| *alias == typed).find_map(|(_, long)| known(long));
+    let short = typed.strip_prefix('-').and_then(|rest| {
         let mut characters = rest.chars();
         characters.next().filter(|_| characters.next().is_none())
     });
-    flags.iter().find(|flag| flag.long == dashed || (short.is_some() && flag.short == short))
+    let short = || flags.iter().find(|flag| short.is_some() && flag.short == short);
+    meant.or_else(|| known(&typed.replace('_', "-"))).or_else(short)
 }
 
 fn unknown(flags: &[FlagInfo<'_>], typed: &str) -> Exit {
     let typed = &beginning(typed, SHOWN);
-    let near = flags.iter().map(|flag| (distance(flag.long, typed), flag.long)).min();
+    // Of those that are as near, the one that is as long.
+    let near = |flag: &FlagInfo<'_>| (distance(flag.long, typed), flag.long.len().abs_diff(typed.len()));
+    let near = flags.iter().map(|flag| (near(flag), flag.long)).min();
     match near {
-        Some((steps, long)) if steps <= MISSPELT => {
+        Some(((steps, _), long)) if steps <= MISSPELT => {
             Exit::usage(format_args!("unknown option {typed}; did you mean {long}?"))
         }
         _ => Exit::usage(format_args!("unknown option {typed}")),
@@ -175,18 +226,12 @@ fn unknown(flags: &[FlagInfo<'_>], typed: &str) -> Exit {
 fn with_placeholders(help: &str, flags: &[FlagInfo<'_>]) -> String {
     let Some((before, rest)) = help.split_once(OPTIONS) else { return help.into() };
     let after = rest.find("\n\n").map_or("", |end| &rest[end..]);
-    let left = |flag: &FlagInfo<'_>| {
-        let short = flag.short.map(|short| format!("-{short}, ")).unwrap_or_default();
-        let value = match &flag.kind {
-            FlagInfoKind::Option { arg_name } => format!(" {}", arg_name.to_uppercase()),
-            FlagInfoKind::Switch => String::new(),
-        };
-        format!("  {short}{}{value}", flag.long)
+    let left = |option: &Shown<'_>| {
+        let short = option.short.map(|short| format!("-{short}, ")).unwrap_or_default();
+        let value = option.value.map(|value| format!(" {}", value.to_uppercase())).unwrap_or_default();
+        format!("  {short}{}{value}", option.long)
     };
-    let mut lines: Vec<_> =
-        // `argh` puts its own help first, and without its letter.
-        flags.iter().filter(|flag| !flag.hidden && flag.long != "--help").map(|flag| (left(flag), flag.description)).collect();
-    lines.push(("  -h, --help".into(), "print this"));
+    let lines: Vec<_> = manual::shown(flags).map(|option| (left(&option), option.description)).collect();
     let narrow = |left: usize| left <= LEFT;
     let column = lines.iter().map(|(left, _)| left.len()).filter(|left| narrow(*left)).max().unwrap_or(0) + 2;
     let mut options = String::new();
@@ -213,6 +258,9 @@ fn with_placeholders(help: &str, flags: &[FlagInfo<'_>]) -> String {
     format!("{before}{OPTIONS}{options}{after}")
 }
 
+/// Options that every program may have, which print something made of the help.
+const COMPLETIONS: &str = "--completions";
+const MAN: &str = "--man";
 /// Above what `argh` says of the options.
 const OPTIONS: &str = "\nOptions:";
 /// Characters of an option with its value beside which its description has room.
@@ -297,9 +345,92 @@ mod tests {
         assert_eq!(usage("-x"), "unknown option -x");
         assert_eq!(usage("--port"), "--port needs a value");
         assert_eq!(usage("--port --verbose"), "--port needs a value");
+        assert_eq!(
+            usage("--port -1"),
+            "--port needs a value; one that begins with '-' is written behind '=': --port=-1"
+        );
         assert_eq!(usage("--verbose=yes"), "--verbose takes no value");
         assert!(usage("--port=x").contains("--port"), "{}", usage("--port=x"));
         assert_eq!(usage("surplus"), "\"surplus\" belongs to no option");
+    }
+
+    /// Does things.
+    #[derive(ArgsInfo, Debug, FromArgs, PartialEq)]
+    struct Program {
+        /// the port
+        #[argh(option)]
+        port: Option<u16>,
+        #[argh(subcommand)]
+        mode: Option<Mode>,
+    }
+
+    #[derive(ArgsInfo, Debug, FromArgs, PartialEq)]
+    #[argh(subcommand)]
+    enum Mode {
+        Hear(Hear),
+        Write(Write),
+    }
+
+    /// Hears.
+    #[derive(ArgsInfo, Debug, FromArgs, PartialEq)]
+    #[argh(subcommand, name = "hear", help_triggers("-h", "--help"))]
+    struct Hear {
+        /// where
+        #[argh(option)]
+        listen_host: Option<String>,
+    }
+
+    /// Writes.
+    #[derive(ArgsInfo, Debug, FromArgs, PartialEq)]
+    #[argh(subcommand, name = "write", help_triggers("-h", "--help"))]
+    struct Write {
+        /// where
+        #[argh(option)]
+        host: Option<String>,
+    }
+
+    fn program(line: &str) -> Result<Program, Exit> {
+        let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        parse("prog", "1.2.3", &arguments, &[("-lh", "--listen-host"), ("-lh", "--host")])
+    }
+
+    #[test]
+    fn a_command_has_its_own_options_in_every_spelling() {
+        let port = |port| Program { port, mode: None };
+        assert_eq!((program("").unwrap(), program("--port=1").unwrap()), (port(None), port(Some(1))));
+        for line in ["hear --listen_host=h", "hear -lh h", "hear --listen-host h"] {
+            let mode = Mode::Hear(Hear { listen_host: Some("h".into()) });
+            assert_eq!(program(line).unwrap().mode, Some(mode), "{line}");
+        }
+        let mode = Mode::Write(Write { host: Some("h".into()) });
+        assert_eq!(program("write -lh=h").unwrap().mode, Some(mode));
+    }
+
+    #[test]
+    fn mistakes_with_commands_are_told_apart() {
+        let usage = |line: &str| match program(line) {
+            Err(Exit::Usage(text)) => text,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(usage("haer"), "\"haer\" is no command; did you mean hear?");
+        assert_eq!(usage("something"), "\"something\" is no command; there are hear, write");
+        assert_eq!(usage("hear --port=1"), "unknown option --port");
+        assert_eq!(usage("--port=1 surplus"), "\"surplus\" belongs to no option");
+        assert_eq!(usage("--port=1 hear"), "--port stands before hear, whose options follow it");
+        assert_eq!(usage("hear write"), "\"write\" belongs to no option");
+    }
+
+    #[test]
+    fn the_help_names_the_commands_and_each_has_its_own() {
+        let help = |line: &str| match program(line) {
+            Err(Exit::Asked(text)) => text,
+            other => panic!("{line}: {other:?}"),
+        };
+        let all = help("-h");
+        assert!(all.contains("  hear") && all.contains("--port PORT") && !all.contains("--listen-host"), "{all}");
+        let one = help("hear --help");
+        assert!(one.contains("Usage: prog hear") && one.contains("--listen-host LISTEN"), "{one}");
+        assert!(!one.contains("--port"), "{one}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::client::TextId;
 use crate::name::UserName;
 use crate::peer::SendError;
 use crate::transport::Sent;
@@ -12,6 +13,7 @@ use crate::transport::Sent;
 /// What became of a text.
 #[derive(Debug)]
 pub(super) struct Outcome {
+    pub(super) id: TextId,
     pub(super) to: UserName,
     pub(super) text: String,
     pub(super) result: Result<Sent, SendError>,
@@ -26,6 +28,7 @@ pub(super) struct Outbox {
 }
 
 struct Waiting {
+    id: TextId,
     to: UserName,
     text: String,
     sending: Sending,
@@ -36,11 +39,12 @@ impl Outbox {
     /// Adds a send; it begins with the next [`Outbox::next`].
     pub(super) fn push(
         &mut self,
+        id: TextId,
         to: UserName,
         text: String,
         sending: impl Future<Output = Result<Sent, SendError>> + Send + 'static,
     ) {
-        self.waiting.push_back(Waiting { to, text, sending: Box::pin(sending), result: None });
+        self.waiting.push_back(Waiting { id, to, text, sending: Box::pin(sending), result: None });
     }
 
     /// How many outcomes are not known yet.
@@ -74,8 +78,8 @@ impl Outbox {
             if here.result.is_none() || !first_of_its_user {
                 continue;
             }
-            if let Some(Waiting { to, text, result: Some(result), .. }) = self.waiting.remove(at) {
-                return Poll::Ready(Outcome { to, text, result });
+            if let Some(Waiting { id, to, text, result: Some(result), .. }) = self.waiting.remove(at) {
+                return Poll::Ready(Outcome { id, to, text, result });
             }
         }
         Poll::Pending
@@ -102,9 +106,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn outcomes_come_in_order_per_user_and_no_user_waits_for_another() {
         let mut outbox = Outbox::default();
-        outbox.push(name("slow"), "1".into(), after(5, Ok(Sent::Unconfirmed)));
-        outbox.push(name("slow"), "2".into(), after(1, Err(SendError::Closed)));
-        outbox.push(name("fast"), "3".into(), after(2, Ok(Sent::Delivered)));
+        outbox.push(TextId::random(), name("slow"), "1".into(), after(5, Ok(Sent::Unconfirmed)));
+        outbox.push(TextId::random(), name("slow"), "2".into(), after(1, Err(SendError::Closed)));
+        outbox.push(TextId::random(), name("fast"), "3".into(), after(2, Ok(Sent::Delivered)));
         let mut order = Vec::new();
         while outbox.len() > 0 {
             order.push(outbox.next().await.text);
@@ -117,7 +121,7 @@ mod tests {
         let mut outbox = Outbox::default();
         let began = tokio::time::Instant::now();
         while outbox.has_room() {
-            outbox.push(name("bob"), String::new(), after(2, Ok(Sent::Unconfirmed)));
+            outbox.push(TextId::random(), name("bob"), String::new(), after(2, Ok(Sent::Unconfirmed)));
         }
         while outbox.len() > 0 {
             outbox.next().await;

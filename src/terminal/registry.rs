@@ -48,6 +48,14 @@ struct Arguments {
     /// read settings from this file, which must exist
     #[argh(option, arg_name = "file")]
     config: Option<String>,
+    /// print completions for a shell: bash, zsh or fish
+    #[argh(option, arg_name = "shell")]
+    #[expect(dead_code, reason = "read before argh sees it; here for the help")]
+    completions: Option<String>,
+    /// print the man page
+    #[argh(switch)]
+    #[expect(dead_code, reason = "read before argh sees it; here for the help")]
+    man: bool,
     /// print the version
     #[argh(switch, short = 'V')]
     #[expect(dead_code, reason = "read before argh sees it; here for the help")]

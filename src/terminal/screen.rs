@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc;
 
+use super::words::{Language, Word};
 use crate::name::UserName;
 use crate::peer::Users;
 use crate::text::{SafeText, beginning};
@@ -88,10 +89,17 @@ pub(super) struct Style {
 impl Style {
     /// What somebody said.
     pub(super) fn message(self, from: &UserName, text: &str) -> Shown {
-        Shown::Out(format!("{} {}", self.paint(NAME, format_args!("{from}:")), SafeText(text)))
+        self.said("", from.as_str(), text)
     }
 
-    /// Something worth knowing, which may hold untrusted text. No user can be named `*`.
+    /// What somebody said, behind marks of this program's own.
+    pub(super) fn said(self, marks: &str, from: &str, text: &str) -> Shown {
+        let name = self.paint(NAME, format_args!("{}:", SafeText(from)));
+        let marks = if marks.is_empty() { String::new() } else { self.paint(FAINT, SafeText(marks)) };
+        Shown::Out(format!("{marks}{name} {}", SafeText(text)))
+    }
+
+    /// Something worth knowing, which may hold untrusted text. A user may be named `*`, but has a colon behind.
     pub(super) fn notice(self, text: impl Display) -> Shown {
         Shown::Out(self.paint(FAINT, format_args!("* {}", SafeText(&text.to_string()))))
     }
@@ -102,21 +110,21 @@ impl Style {
     }
 
     /// The users with their addresses, one a line.
-    pub(super) fn users(self, users: &Users, own: &UserName, selected: Option<&UserName>) -> Shown {
+    pub(super) fn users(self, language: Language, users: &Users, own: &UserName, selected: Option<&UserName>) -> Shown {
         let count = users.len();
         let mut lines = match count {
-            0 => "no users".to_owned(),
-            1 => "1 user:".to_owned(),
-            _ => format!("{count} users:"),
+            0 => language.say(Word::NoUsers, &[]),
+            1 => language.say(Word::OneUser, &[]),
+            _ => language.say(Word::ManyUsers, &[&count]),
         };
         let width = users.keys().map(|name| name.as_str().len()).max().unwrap_or_default();
         for (name, entry) in users {
             let mark = if name == own {
-                "  (you)"
+                format!("  ({})", language.text(Word::You))
             } else if Some(name) == selected {
-                "  (chosen)"
+                format!("  ({})", language.text(Word::Chosen))
             } else {
-                ""
+                String::new()
             };
             let padding = " ".repeat(width - name.as_str().len());
             let name = self.paint(NAME, name);
@@ -173,12 +181,14 @@ mod tests {
     fn users_are_sorted_aligned_and_marked() {
         let at = |host: &str| Entry::plain(Address::network(Protocol::UDP, Host::new(host).unwrap(), 5));
         let users = Users::from([(name("carol"), at("::1")), (name("bo"), at("h.example")), (name("ann"), at("a"))]);
-        let Shown::Out(lines) = PLAIN.users(&users, &name("ann"), Some(&name("carol"))) else { panic!("an error") };
+        let Shown::Out(lines) = PLAIN.users(Language::English, &users, &name("ann"), Some(&name("carol"))) else {
+            panic!("an error")
+        };
         assert_eq!(
             lines,
             "3 users:\n  ann    udp://a:5  (you)\n  bo     udp://h.example:5\n  carol  udp://[::1]:5  (chosen)"
         );
-        assert_eq!(PLAIN.users(&Users::new(), &name("ann"), None), Shown::Out("no users".into()));
+        assert_eq!(PLAIN.users(Language::English, &Users::new(), &name("ann"), None), Shown::Out("no users".into()));
     }
 
     #[test]

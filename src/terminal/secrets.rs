@@ -1,11 +1,11 @@
 //! One secret per registry and name, kept in a private file so that the next start is known as the same user.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::name::UserName;
-use crate::secret::Secret;
+use crate::secret::{Password, Secret};
 
 /// A secret, and the lock that keeps a second client from using it at the same time.
 #[derive(Debug)]
@@ -56,6 +56,74 @@ impl KeptSecret {
     }
 }
 
+/// Reads an account's secret from a file that only its owner can read.
+///
+/// # Errors
+/// What is wrong with the file.
+pub(super) fn read_secret(path: &Path) -> Result<Password, String> {
+    let failed = |error: io::Error| error.to_string();
+    let file = File::open(path).map_err(failed)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = file.metadata().map_err(failed)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(format!("others may read it; chmod 600 {} first", path.display()));
+        }
+    }
+    let mut text = String::new();
+    file.take(MOST_SECRET).read_to_string(&mut text).map_err(failed)?;
+    Password::new(text.trim_end_matches(['\r', '\n'])).map_err(|error| error.to_string())
+}
+
+/// Asks for an account's secret on the terminal, which shows nothing of what is typed.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn ask_secret(prompt: &str) -> Result<Password, String> {
+    let failed = |error: io::Error| format!("the terminal: {error}");
+    let mut out = io::stdout().lock();
+    let silence = Silence::begin().map_err(failed)?;
+    let shown = write!(out, "{prompt}").and_then(|()| out.flush());
+    let mut line = String::new();
+    let read = shown.and_then(|()| io::stdin().lock().take(MOST_SECRET).read_line(&mut line));
+    drop(silence);
+    // The line break that was typed was not shown either.
+    let _ = writeln!(out);
+    read.map_err(failed)?;
+    Password::new(line.trim_end_matches(['\r', '\n'])).map_err(|error| error.to_string())
+}
+
+/// While it lives, the terminal shows nothing of what is typed.
+struct Silence {
+    #[cfg(unix)]
+    before: nix::sys::termios::Termios,
+}
+
+impl Silence {
+    #[cfg(unix)]
+    fn begin() -> io::Result<Self> {
+        use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+        let before = tcgetattr(io::stdin())?;
+        let mut silent = before.clone();
+        silent.local_flags.remove(LocalFlags::ECHO);
+        tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &silent)?;
+        Ok(Self { before })
+    }
+
+    #[cfg(not(unix))]
+    fn begin() -> io::Result<Self> {
+        Err(io::Error::other("a secret cannot be asked for here; use --secret-file"))
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        let _ = nix::sys::termios::tcsetattr(io::stdin(), nix::sys::termios::SetArg::TCSANOW, &self.before);
+    }
+}
+
 /// Makes a directory that only its owner can look into.
 pub(super) fn private_directory(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
@@ -103,6 +171,9 @@ fn write_whole(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
     let _ = directory;
     Ok(())
 }
+
+/// Bytes of a file, or of a line, that are looked at for a secret: more than one has.
+const MOST_SECRET: u64 = 1024;
 
 #[cfg(test)]
 mod tests {

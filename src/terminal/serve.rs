@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::client::INTERRUPTED;
 use super::signals::Signals;
+use super::start::INTERRUPTED;
 use crate::gateway::ConsoleEvents;
 use crate::text::SafeText;
 

@@ -88,6 +88,14 @@ struct Arguments {
     /// print the configuration that would count, with a word about each key, and exit
     #[argh(switch)]
     print_config: bool,
+    /// print completions for a shell: bash, zsh or fish
+    #[argh(option, arg_name = "shell")]
+    #[expect(dead_code, reason = "read before argh sees it; here for the help")]
+    completions: Option<String>,
+    /// print the man page
+    #[argh(switch)]
+    #[expect(dead_code, reason = "read before argh sees it; here for the help")]
+    man: bool,
     /// print the version
     #[argh(switch, short = 'V')]
     #[expect(dead_code, reason = "read before argh sees it; here for the help")]

@@ -1,6 +1,7 @@
 //! A conversation: what the user types, what others say, and what became of what was sent.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -8,17 +9,20 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::client::REGISTRIES;
-use super::commands::{self, Command, HELP};
+use super::chat::json::{self, Order};
+use super::commands::{Command, Commands};
 use super::input::{Input, Typed};
-use super::line::{Gate, Line, Names};
+use super::line::{Completer, Gate, Line, complete};
 use super::outbox::{Outbox, Outcome};
 use super::plain;
 use super::screen::{Beginning, Closed, Screen, Shown, Style};
 use super::signals::Signals;
 use super::start::Log;
+use super::words::{Language, Word};
+use crate::client::{Ability, Ask, Ended as Gone, Event as Told, Heard as Said, Place, State, TextId, now};
 use crate::name::UserName;
 use crate::peer::{Event, Events, Peer, Users};
 use crate::registry::RegistryError;
@@ -35,30 +39,37 @@ pub(super) enum Ended {
     Aborted,
 }
 
-/// Talks until the user leaves. `terminal`: there is one, and its log must not break the line being typed; `history`:
-/// the file for its lines.
+/// How a conversation is shown.
+pub(super) struct Manner<'a> {
+    pub(super) style: Style,
+    pub(super) language: Language,
+    /// Events as JSON objects instead of lines for people.
+    pub(super) json: bool,
+    /// The file for the lines that were typed.
+    pub(super) history: Option<PathBuf>,
+    /// There is a terminal, and its log must not break the line being typed.
+    pub(super) terminal: Option<&'a Log>,
+}
+
+/// Talks until the user leaves.
 ///
 /// # Errors
 /// What the terminal says.
-pub(super) async fn run(
-    peer: Peer,
-    events: Events,
-    greeting: &str,
-    style: Style,
-    history: Option<PathBuf>,
-    terminal: Option<&Log>,
-    signals: &mut Signals,
-) -> io::Result<Ended> {
+pub(super) async fn run(peer: Peer, events: Events, manner: Manner<'_>, signals: &mut Signals) -> io::Result<Ended> {
+    let Manner { style, language, json, history, terminal } = manner;
     let gate = Gate::new();
     let heard = Heard::default();
     let (input, screen) = if let Some(log) = terminal {
         let (known, heard) = (peer.clone(), heard.clone());
-        let names: Names = Arc::new(move || {
-            let mut names = heard.names();
-            names.extend(known.users().keys().cloned());
-            names.iter().map(|name| name.as_str().to_owned()).collect()
+        let commands = Commands::of_peer();
+        let completer: Completer = Arc::new(move |typed| {
+            complete(typed, &commands, || {
+                let mut names = heard.names();
+                names.extend(known.users().keys().cloned());
+                names.iter().map(|name| name.as_str().to_owned()).collect()
+            })
         });
-        let mut line = Line::open(names, history, gate.clone()).map_err(io::Error::other)?;
+        let mut line = Line::open(completer, history, gate.clone()).map_err(io::Error::other)?;
         let screen = Screen::new(style, line.printer().map_err(io::Error::other)?)?;
         log.show_on(&screen);
         (Input::new(move |prompt| line.read(prompt))?, screen)
@@ -70,6 +81,7 @@ pub(super) async fn run(
         events,
         input,
         screen,
+        commands: Commands::of_peer(),
         outbox: Outbox::default(),
         person: terminal.is_some(),
         selected: None,
@@ -78,10 +90,12 @@ pub(super) async fn run(
         registry_lost: false,
         registry_known: false,
         failed: false,
+        language,
+        json,
     };
     let talked = tokio::select! {
         biased;
-        talked = session.talk(greeting) => talked,
+        talked = session.talk() => talked,
         // Outside of it, as it may be waiting for a screen that takes nothing more.
         () = signals.next() => Ok(()),
     };
@@ -103,6 +117,7 @@ struct Session {
     events: Events,
     input: Input,
     screen: Screen,
+    commands: Commands,
     outbox: Outbox,
     person: bool,
     /// Whom texts go to.
@@ -114,6 +129,9 @@ struct Session {
     /// Whether the registry ever answered.
     registry_known: bool,
     failed: bool,
+    language: Language,
+    /// Events are shown as JSON objects.
+    json: bool,
 }
 
 /// A command that asks the registry.
@@ -133,9 +151,17 @@ enum Then {
 }
 
 impl Session {
-    async fn talk(&mut self, greeting: &str) -> Result<(), Closed> {
-        let notice = self.screen.style().notice(greeting);
-        self.screen.show(notice).await?;
+    async fn talk(&mut self) -> Result<(), Closed> {
+        let name = self.peer.name().clone();
+        let place = self.peer.entry().map(|entry| entry.address.to_string()).unwrap_or_default();
+        if self.json {
+            let can = |ability| matches!(ability, Ability::Say | Ability::Direct | Ability::Users | Ability::Select);
+            self.screen.show(Shown::Out(json::hello("peer", can))).await?;
+            let connected = json!({ "event": "connected", "name": name.as_str(), "resumed": null, "address": place });
+            self.screen.show(Shown::Out(json::written(&connected))).await?;
+        } else {
+            self.notice(Word::YouAre, &[&name, &place]).await?;
+        }
         let mut first = true;
         let mut work = Some(self.update());
         let mut prompt_at = Instant::now() + PATIENCE;
@@ -178,7 +204,7 @@ impl Session {
         let until = Instant::now() + FAREWELL;
         if self.person && self.outbox.len() > 0 {
             let count = self.outbox.len();
-            self.notice(format!("waiting for {count} of your messages; Ctrl-C leaves at once")).await?;
+            self.notice(Word::Waiting, &[&count]).await?;
         }
         while self.outbox.len() > 0 {
             tokio::select! {
@@ -186,18 +212,18 @@ impl Session {
                 Some(event) = self.events.next() => self.hear(event).await?,
                 () = tokio::time::sleep_until(until) => {
                     let count = self.outbox.len();
-                    self.error(format!("nobody knows whether the last {count} of your messages arrived")).await?;
+                    self.error(Word::LastUnknown, &[&count]).await?;
                     break;
                 }
             }
         }
         if let Err(error) = self.peer.shutdown().await {
-            self.notice(format!("could not sign off ({error}); the registry forgets you within a minute")).await?;
+            self.notice(Word::NoSignOff, &[&error]).await?;
         }
         while let Some(event) = self.events.next().await {
             self.hear(event).await?;
         }
-        Ok(())
+        self.program(&Told::Ended(Gone::Left { unsettled: self.outbox.len() })).await
     }
 
     fn ask(&mut self) {
@@ -225,33 +251,75 @@ impl Session {
         let line = match typed {
             Typed::Line(line) => line,
             Typed::Bad(reason) => {
-                self.error(reason).await?;
+                self.wrong(reason).await?;
                 return Ok(Then::Next);
             }
             Typed::End | Typed::Interrupt => return Ok(Then::Leave),
         };
-        match commands::parse(&line) {
+        if self.json && line.trim_start().starts_with('{') {
+            return self.carry_out(&line).await;
+        }
+        match self.commands.parse(&line) {
             Ok(Command::Nothing) => {}
-            Ok(Command::Update) => return Ok(Then::Wait(self.update())),
-            Ok(Command::User(name)) => {
-                // While a slow registry is asked, the prompt must not name whom the next line will not go to.
-                self.selected = None;
-                return Ok(Then::Wait(self.select(name)));
+            Ok(Command::Users) => return Ok(Then::Wait(self.update())),
+            Ok(Command::User(name)) => return self.choose(name).await,
+            Ok(Command::Help) => {
+                let help = self.commands.help(self.language);
+                self.screen.show(Shown::Out(if self.json { json::answer(&help) } else { help })).await?;
             }
-            Ok(Command::Help) => self.screen.show(Shown::Out(HELP.into())).await?,
             Ok(Command::Exit) => return Ok(Then::Leave),
-            Ok(Command::Text(text)) => match self.selected.clone() {
-                Some(to) => self.send(to, text.to_owned()),
-                None => self.error("nobody is chosen; :user NAME chooses whom you write to").await?,
-            },
-            Err(error) => self.error(error).await?,
+            Ok(Command::Text(text)) => self.say(None, text.to_owned(), None).await?,
+            // The table gives a peer no others.
+            Ok(_) => {}
+            Err(error) => self.wrong(error.say(self.language)).await?,
         }
         Ok(Then::Next)
     }
 
-    fn send(&mut self, to: UserName, text: String) {
+    /// Does what a program says.
+    async fn carry_out(&mut self, line: &str) -> Result<Then, Closed> {
+        match json::order(line) {
+            Ok(Order::Exit) => return Ok(Then::Leave),
+            Ok(Order::Ask(Ask::Users { room: None })) => return Ok(Then::Wait(self.update())),
+            Ok(Order::Ask(Ask::Select { to })) => return self.choose(&to).await,
+            Ok(Order::Ask(_)) => self.error(Word::Unsupported, &[]).await?,
+            Ok(Order::Say { to, text, reference }) => self.say(to.as_deref(), text, reference).await?,
+            Err(reason) => self.error(Word::BadJson, &[&reason]).await?,
+        }
+        Ok(Then::Next)
+    }
+
+    async fn choose(&mut self, name: &str) -> Result<Then, Closed> {
+        let name = match UserName::new(name) {
+            Ok(name) => name,
+            Err(error) => {
+                self.error(Word::BadName, &[&error]).await?;
+                return Ok(Then::Next);
+            }
+        };
+        // While a slow registry is asked, the prompt must not name whom the next line will not go to.
+        self.selected = None;
+        Ok(Then::Wait(self.select(name)))
+    }
+
+    /// Sends a text to somebody, whom only a program names, or to whom was chosen.
+    async fn say(&mut self, to: Option<&str>, text: String, reference: Option<Value>) -> Result<(), Closed> {
+        let to = match to.map(UserName::new) {
+            Some(Ok(name)) => name,
+            Some(Err(error)) => return self.error(Word::BadName, &[&error]).await,
+            None => match self.selected.clone() {
+                Some(name) => name,
+                None => return self.error(Word::NobodyChosen, &[]).await,
+            },
+        };
+        let id = TextId::random();
+        if self.json {
+            self.screen.show(Shown::Out(json::taken(&id, reference.as_ref()))).await?;
+            self.program(&Told::State { id: id.clone(), state: State::Queued }).await?;
+        }
         let (peer, name, sent) = (self.peer.clone(), to.clone(), text.clone());
-        self.outbox.push(to, text, async move { peer.send(&name, &sent).await });
+        self.outbox.push(id, to, text, async move { peer.send(&name, &sent).await });
+        Ok(())
     }
 
     async fn settle(&mut self, done: Done, first: bool) -> Result<(), Closed> {
@@ -259,55 +327,72 @@ impl Session {
             Done::Update(Ok(users)) => {
                 self.registry_known = true;
                 let gone = self.selected.take_if(|name| !users.contains_key(name));
-                let list = self.screen.style().users(&users, self.peer.name(), self.selected.as_ref());
-                self.screen.show(list).await?;
+                self.show_users(&users).await?;
                 if let Some(name) = gone {
-                    self.notice(format!("{name} is gone; nobody is chosen now")).await?;
+                    self.notice(Word::Gone, &[&name]).await?;
+                    self.program(&Told::Selected { to: None }).await?;
                 }
             }
             // The loss was told already, and nobody asked.
             Done::Update(Err(_)) if first && self.registry_lost => self.failed = true,
-            Done::Update(Err(error)) => self.error(error).await?,
-            Done::Select(name, Err(error)) => {
-                self.error(format!("cannot look up {name}: {error}")).await?;
-            }
+            Done::Update(Err(error)) => self.wrong(error).await?,
+            Done::Select(name, Err(error)) => self.error(Word::CannotLookUp, &[&name, &error]).await?,
             Done::Select(name, Ok(())) => {
                 // After a refusal nobody is chosen: what is typed next must not reach whoever was before.
                 let entry = self.peer.users().get(&name).cloned();
                 match entry {
-                    None => self.error(format!("there is no user {name}; :update shows who is there")).await?,
+                    None => self.error(Word::NoUser, &[&name]).await?,
                     Some(entry) if !self.peer.can_reach(entry.address.protocol()) => {
-                        let address = entry.address;
-                        self.error(format!("{name} is at {address}, which nothing here can reach")).await?;
+                        self.error(Word::Unreachable, &[&name, &entry.address]).await?;
                     }
-                    Some(_) => self.selected = Some(name),
+                    Some(_) => {
+                        self.program(&Told::Selected { to: Some(name.as_str().to_owned()) }).await?;
+                        self.selected = Some(name);
+                    }
                 }
             }
         }
         Ok(())
     }
 
+    async fn show_users(&self, users: &Users) -> Result<(), Closed> {
+        if !self.json {
+            let list = self.screen.style().users(self.language, users, self.peer.name(), self.selected.as_ref());
+            return self.screen.show(list).await;
+        }
+        let names: Vec<_> = users.keys().map(UserName::as_str).collect();
+        let addresses: Map<_, _> =
+            users.iter().map(|(name, entry)| (name.as_str().to_owned(), entry.address.to_string().into())).collect();
+        let told = json!({ "event": "users", "room": null, "names": names, "addresses": addresses });
+        self.screen.show(Shown::Out(json::written(&told))).await
+    }
+
     async fn hear(&mut self, event: Event) -> Result<(), Closed> {
         match event {
             Event::Message(message) => {
                 self.heard.add(&message.from);
-                let shown = self.screen.style().message(&message.from, &message.text);
-                self.screen.show(shown).await?;
+                if !self.json {
+                    let shown = self.screen.style().message(&message.from, &message.text);
+                    return self.screen.show(shown).await;
+                }
+                let (from, text) = (message.from.as_str().to_owned(), message.text.clone());
+                let (place, at) = (Place::Direct, now());
+                let heard = Said { from, text, place, at, position: None, id: None, past: false, own: false };
+                self.program(&Told::Message(heard)).await?;
             }
             Event::RegistryLost { reason } => {
                 self.registry_lost = true;
-                let advice = if self.registry_known { String::new() } else { format!(" ({REGISTRIES})") };
-                let shown = self.screen.style().error(format!("{reason}; trying again{advice}"));
-                self.screen.show(shown).await?;
+                let advice = self.language.text(Word::Registries);
+                let advice = if self.registry_known { String::new() } else { format!(" ({advice})") };
+                self.tell(&self.language.say(Word::RegistryLost, &[&reason, &advice])).await?;
             }
             Event::RegistryFound => {
                 (self.registry_lost, self.registry_known) = (false, true);
-                self.notice("the registry answers again".to_owned()).await?;
+                self.notice(Word::RegistryFound, &[]).await?;
             }
             Event::NameLost => {
-                let name = self.peer.name();
-                let text = format!("the registry knows somebody else as {name} now: others no longer find you");
-                self.error(text).await?;
+                let name = self.peer.name().clone();
+                self.error(Word::NameLost, &[&name]).await?;
             }
             // Users are shown when asked for; a failure is what the send's own outcome tells.
             _ => {}
@@ -316,25 +401,54 @@ impl Session {
     }
 
     async fn report(&mut self, outcome: Outcome) -> Result<(), Closed> {
-        let Outcome { to, text, result } = outcome;
+        let Outcome { id, to, text, result } = outcome;
+        let state = match &result {
+            Ok(Sent::Unconfirmed) => State::Sent,
+            Ok(_) => State::Delivered { by: 1, of: 1 },
+            Err(error) => State::Failed(error.to_string()),
+        };
+        self.program(&Told::State { id, state }).await?;
         match result {
             Ok(Sent::Unconfirmed) if !self.unconfirmed.contains(&to) => {
                 self.unconfirmed.insert(to.clone());
-                self.notice(format!("{to} confirms nothing: a text may be lost without a word about it")).await
+                self.notice(Word::ConfirmsNothing, &[&to]).await
             }
             Ok(_) => Ok(()),
-            Err(error) => self.error(format!("{} did not reach {to}: {error}", Beginning(&text))).await,
+            Err(_) if self.json => {
+                self.failed = true;
+                Ok(())
+            }
+            Err(error) => self.error(Word::NotReached, &[&Beginning(&text), &to, &error]).await,
         }
     }
 
-    async fn notice(&self, text: String) -> Result<(), Closed> {
+    /// Tells a program, if it is one that listens.
+    async fn program(&self, told: &Told) -> Result<(), Closed> {
+        if self.json { self.screen.show(Shown::Out(json::event(told))).await } else { Ok(()) }
+    }
+
+    async fn notice(&self, word: Word, places: &[&dyn Display]) -> Result<(), Closed> {
+        let text = self.language.say(word, places);
+        if self.json {
+            return self.program(&Told::Notice(text)).await;
+        }
         self.screen.show(self.screen.style().notice(text)).await
     }
 
     /// Tells an error, and remembers that there was one.
-    async fn error(&mut self, text: impl std::fmt::Display) -> Result<(), Closed> {
+    async fn error(&mut self, word: Word, places: &[&dyn Display]) -> Result<(), Closed> {
+        let text = self.language.say(word, places);
+        self.wrong(text).await
+    }
+
+    async fn wrong(&mut self, text: impl Display) -> Result<(), Closed> {
         self.failed = true;
-        let shown = self.screen.style().error(text);
+        self.tell(&text.to_string()).await
+    }
+
+    /// Tells what goes wrong.
+    async fn tell(&self, text: &str) -> Result<(), Closed> {
+        let shown = if self.json { Shown::Out(json::error(text)) } else { self.screen.style().error(text) };
         self.screen.show(shown).await
     }
 }

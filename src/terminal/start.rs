@@ -91,6 +91,9 @@ impl Drop for Entry {
     }
 }
 
+/// The exit code of a program that Ctrl-C ended, as shells have it.
+pub(super) const INTERRUPTED: u8 = 130;
+
 #[cfg(test)]
 mod tests {
     use super::*;

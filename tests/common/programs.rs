@@ -102,8 +102,17 @@ pub(crate) struct ClientProgram {
 }
 
 impl ClientProgram {
-    pub(crate) fn start(mut command: Command) -> Self {
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_with(command, Stdio::piped())
+    }
+
+    /// Starts it with nothing to read.
+    pub(crate) fn start_deaf(command: Command) -> Self {
+        Self::start_with(command, Stdio::null())
+    }
+
+    fn start_with(mut command: Command, input: Stdio) -> Self {
+        let child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.unwrap();
         let (sender, lines) = mpsc::channel();
         let out = BufReader::new(child.stdout.take().unwrap());
@@ -136,6 +145,12 @@ impl ClientProgram {
 
     pub(crate) fn type_line(&mut self, line: &str) {
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// Types as it is.
+    pub(crate) fn type_text(&mut self, text: &str) {
+        // Whoever ended before the last of it says why.
+        let _ = self.stdin.as_mut().unwrap().write_all(text.as_bytes());
     }
 
     /// The next line of stdout for which `wanted` says yes.

@@ -70,7 +70,9 @@ struct Saying {
 /// A question that was put to the server.
 #[derive(Debug)]
 struct Asked {
-    /// Whether it was for how many are there; otherwise as it was typed.
+    /// Whether it was for how many are there.
+    count: bool,
+    /// Whether the answer is wanted as such, and not as the server words it.
     users: bool,
     until: Instant,
 }
@@ -108,10 +110,10 @@ impl Machine {
             return;
         }
         let count = text.strip_prefix(COUNT).filter(|count| count.bytes().all(|b| b.is_ascii_digit()));
-        let answers = |asked: &Asked| asked.users == count.is_some();
+        let answers = |asked: &Asked| asked.count == count.is_some();
         let asked = self.asked.iter().position(answers).and_then(|at| self.asked.remove(at));
         match count {
-            Some(count) if asked.is_some() => {
+            Some(count) if asked.is_some_and(|asked| asked.users) => {
                 turn.tell(Event::Users { room: None, names: vec![count.to_owned()] });
             }
             _ => {
@@ -133,7 +135,8 @@ impl Machine {
             turn.refuse("too many questions wait for their answers", Some("busy"));
         } else {
             turn.write(object);
-            self.asked.push_back(Asked { users, until: turn.now + ANSWERED });
+            let count = typed == PARTICIPANTS;
+            self.asked.push_back(Asked { count, users, until: turn.now + ANSWERED });
         }
     }
 }
@@ -222,7 +225,7 @@ impl Protocol for Machine {
 
     fn ask(&mut self, ask: Ask, turn: &mut Turn<'_, String>) {
         match ask {
-            Ask::Users { .. } => self.command("participants_count", true, turn),
+            Ask::Users { .. } => self.command(PARTICIPANTS, true, turn),
             Ask::Own { command } => self.command(command.trim(), false, turn),
             _ => turn.refuse("there is nothing of the kind", Some("unknown_command")),
         }
@@ -305,6 +308,8 @@ fn offline(turn: &mut Turn<'_, String>) {
 const MARK: &str = "cmd!";
 /// Commands by which one leaves.
 const LEAVING: [&str; 2] = ["client_exit", "error"];
+/// Asks how many are there.
+const PARTICIPANTS: &str = "participants_count";
 /// What the answer to how many are there begins with.
 const COUNT: &str = "Participants count: ";
 /// How long after a connection was made its end may mean that the name was refused.

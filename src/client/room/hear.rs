@@ -170,7 +170,8 @@ impl Machine {
         }
         let Some(known) = self.room(&room) else { return };
         match (&what, known.stage) {
-            (Happened::Joined, Stage::Making { .. }) if own => resume(known, turn),
+            // The answer tells it.
+            (Happened::Joined, Stage::Making { .. }) if own => return resume(known, turn),
             // Whoever comes back is back, which the connection tells.
             (Happened::Joined, _) if own => return,
             _ => {}

@@ -49,6 +49,8 @@ pub(super) struct Machine {
     pub(super) resumed: Option<bool>,
     /// The user is another than before.
     fresh: bool,
+    /// Whether it was told where texts go, if nothing changed that since the start.
+    told_target: bool,
     pub(super) garbage: u32,
     typed: Option<Instant>,
 }
@@ -114,6 +116,7 @@ impl Machine {
             coming_since: None,
             resumed,
             fresh: false,
+            told_target: false,
             garbage: 0,
             typed: None,
         };
@@ -156,6 +159,7 @@ impl Machine {
 
     pub(super) fn select(&mut self, target: Option<Target>, turn: &mut Turn<'_, Out>) {
         self.selected = target;
+        self.told_target = true;
         turn.tell(Event::Selected { to: self.selected.as_ref().map(Target::name) });
     }
 
@@ -167,6 +171,9 @@ impl Machine {
         self.coming_since = None;
         self.doubt(turn);
         turn.connected(Some(self.name.clone()), self.resumed);
+        if !std::mem::replace(&mut self.told_target, true) && self.selected.is_some() {
+            self.select(self.selected.clone(), turn);
+        }
         self.resumed = Some(true);
         self.fresh = false;
         self.keep();
@@ -459,14 +466,14 @@ impl Protocol for Machine {
         }
     }
 
-    fn awaits(&self) -> bool {
-        !self.asked.is_empty()
-    }
-
     fn closed(&mut self, reason: &str, turn: &mut Turn<'_, Out>) {
         if reason.starts_with(REVOKED) {
             turn.end(Ended::Refused(reason.to_owned()));
         }
+    }
+
+    fn awaits(&self) -> bool {
+        !self.asked.is_empty()
     }
 
     fn lost(&mut self, turn: &mut Turn<'_, Out>) {

@@ -149,7 +149,7 @@ fn the_first_entering_learns_where_the_room_is() {
     assert_eq!(bench.written(), [("resume".to_owned(), place)]);
     assert_eq!(bench.words(), [""; 0]);
     bench.recovered("e", 10, false);
-    assert_eq!(bench.words(), ["connected None"]);
+    assert_eq!(bench.words(), ["connected None", "to den"]);
     bench.cut();
     bench.open(false);
     let place = json!({"room": "den", "epoch": "e", "seq": 10});

@@ -30,7 +30,7 @@ pub const HEARTBEAT: &str = "Server: # ping\n";
 pub const MAX_LINE: usize = 64 * 1024;
 
 /// Who says on this wire what the server itself says. The nickname is reserved.
-const SERVER: &str = "Server";
+pub const SERVER: &str = "Server";
 /// What it says of a new account, before the nickname.
 const JOINED: &str = "# к чату присоединился ";
 /// How the answer to a message begins that nobody heard, before the reason; and how it ends.

@@ -251,6 +251,16 @@ proptest! {
     }
 
     #[test]
+    fn whatever_a_client_types_is_one_message_and_no_more(text in any::<String>()) {
+        let text = crate::text::clean(&text).into_owned();
+        let typed = dialog(format!("known\n{}", typed_message(&text)).as_bytes());
+        prop_assert_eq!(typed.len(), 2, "{:?}", typed);
+        if !text.is_empty() && text.len() <= LIMIT {
+            prop_assert_eq!(&typed[1], &Typed::Message(crate::text::one_line(&text).into()));
+        }
+    }
+
+    #[test]
     fn every_line_that_is_said_is_one_line_and_heard_with_its_sender(from in any::<String>(), body in any::<String>()) {
         let Some(from) = nicknames(&clean_nickname(&from), 1).next() else { return Ok(()) };
         let line = written(&Listen, &said(from.as_str(), &body));

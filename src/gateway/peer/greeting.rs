@@ -124,7 +124,10 @@ impl Greeter {
         let transport = self.place.peers.shared.transports.get(protocol);
         let (Some(to), Some(transport)) = (at(&newcomer.entry, newcomer.source), transport) else { return false };
         match transport.greet(&to, greeting).await {
-            Ok(Sent::Delivered) => true,
+            Ok(Sent::Delivered) => {
+                self.place.peers.shared.proofs.note(&newcomer.name, &to);
+                true
+            }
             // Where there are connections, one was made.
             Ok(_) => *protocol != Protocol::UDP,
             Err(error) => {

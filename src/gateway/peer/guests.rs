@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::OnceCell;
 
+use super::alone::Line;
 use crate::address::Entry;
 use crate::hub::{Hub, Lifetime, OpenError, Outbox, Seat};
 use crate::message::Refusal;
@@ -24,6 +25,8 @@ pub(super) struct Guest {
     pub(super) entry: Entry,
     pub(super) source: IpAddr,
     signed_up: OnceCell<(Nickname, Secret)>,
+    /// Which of its sessions carries what is said to it alone.
+    pub(super) line: Arc<Line>,
 }
 
 impl Guests {
@@ -61,7 +64,8 @@ impl Guests {
         }
         // Each that is here has a session, and those are bounded.
         here.retain(|_, guest| guest.strong_count() > 0);
-        let guest = Arc::new(Guest { entry: entry.clone(), source, signed_up: OnceCell::new() });
+        let guest =
+            Arc::new(Guest { entry: entry.clone(), source, signed_up: OnceCell::new(), line: Arc::new(Line::new()) });
         here.insert(name.clone(), Arc::downgrade(&guest));
         guest
     }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::alone::{Told, Turn};
 use super::copies::{ENCODING, pieces};
 use super::guests::Guest;
 use super::pipe::{Pipe, Settled};
@@ -17,7 +18,7 @@ use super::route::{Peers, at, reason};
 use super::taken::Taken;
 use crate::address::{Entry, Protocol};
 use crate::hub::{Batch, Encoding, Hub, Offered, Outbox, Seat, Sink};
-use crate::message::{Closing, Command, Event, Message, Refusal, RoomKey};
+use crate::message::{Closing, Command, Event, Message, Post, Refusal, RoomKey};
 use crate::name::{RoomName, UserName};
 use crate::text::SafeText;
 use crate::transport::{Sent, Transport};
@@ -77,6 +78,7 @@ pub(super) async fn serve(
         Ok((seat, guest, entry, transport)) => {
             let _ = joined.send(Some(Ok(())));
             let now = Instant::now();
+            let turn = newcomer.stays.then(|| guest.line.join(place.peers.shared.limits.member_messages));
             let member = Member {
                 place,
                 newcomer,
@@ -88,6 +90,7 @@ pub(super) async fn serve(
                 pipe: Pipe::default(),
                 failures: 0,
                 room: Taken::default(),
+                turn,
                 directs: Vec::new(),
                 silent_at: now + SILENCE,
                 look_at: now + LOOK,
@@ -137,8 +140,11 @@ struct Member<'a> {
     failures: u32,
     /// What it took of the room.
     room: Taken,
-    /// What became of messages to it alone, and is not told yet: the place of each, and why it may not have arrived.
-    directs: Vec<(u64, Option<&'static str>)>,
+    /// Its place among the peer's memberships, one of which carries what is said to the peer alone. Who does not stay
+    /// has none.
+    turn: Option<Turn>,
+    /// What became of messages to it alone, and is not told yet.
+    directs: Vec<Told>,
     silent_at: Instant,
     look_at: Instant,
 }
@@ -168,8 +174,10 @@ impl Member<'_> {
                         break End::Out;
                     }
                 }
+                () = Self::changed(&mut self.turn) => {}
                 () = sleep_until(due) => {}
             }
+            self.carry();
             self.tell().await;
             if let Some(end) = self.look(Instant::now()).await {
                 break end;
@@ -185,16 +193,50 @@ impl Member<'_> {
             let grace = self.place.peers.shared.limits.grace;
             let _ = timeout(grace, self.finish(&outbox)).await;
         }
+        self.leave_directs();
         self.tell().await;
         self.seat.end(Closing::Exit, None).await;
         end
     }
 
+    /// Lets another membership carry what is said to the peer alone.
+    fn leave_directs(&mut self) {
+        let Some(turn) = self.turn.take() else { return };
+        let under_way = self.pipe.places().filter_map(|(room, seq)| match room {
+            RoomKey::Direct(_) => Some((*seq, Some(NOT_CONFIRMED))),
+            RoomKey::Room(_) => None,
+        });
+        // It may arrive yet, and nobody will know.
+        let told: Vec<_> = self.directs.iter().copied().chain(under_way).collect();
+        turn.end(&told);
+        self.directs = told;
+    }
+
+    async fn changed(turn: &mut Option<Turn>) {
+        match turn {
+            Some(turn) => turn.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Begins to send what was said to the peer alone and is this membership's to carry.
+    fn carry(&mut self) {
+        let Some(turn) = &mut self.turn else { return };
+        self.directs.extend(turn.left());
+        while self.pipe.len() < self.window()
+            && let Some(post) = self.turn.as_mut().and_then(Turn::begin)
+        {
+            self.send_alone(post);
+        }
+    }
+
     /// Sends what waits.
     async fn finish(&mut self, outbox: &Outbox) {
         loop {
+            self.carry();
             while self.pipe.len() < self.window() && outbox.queued() != (0, 0) {
                 self.take(outbox);
+                self.carry();
             }
             if self.pipe.len() == 0 {
                 return;
@@ -255,14 +297,9 @@ impl Member<'_> {
         let most = self.place.peers.shared.limits.message;
         match event {
             Event::Message(post) if matches!(post.record.room, RoomKey::Direct(_)) => {
-                let (post, peers, transport) = (post.clone(), self.place.peers.clone(), self.transport.clone());
-                let (to, called) = (self.entry.clone(), self.place.called.clone());
-                let place = (post.record.room.clone(), post.record.seq);
-                let sending = async move {
-                    let from = peers.shared.called(&post.record.from, post.record.user).await.unwrap_or(called);
-                    transport.send(&to, &Message::new(from, &post.record.body)).await
-                };
-                self.pipe.put(Box::pin(sending), Some(place));
+                if self.turn.as_mut().is_some_and(|turn| !turn.hold(post.clone())) {
+                    self.directs.push((post.record.seq, Some(TOO_MANY)));
+                }
             }
             event => {
                 let place = match event {
@@ -279,6 +316,18 @@ impl Member<'_> {
                 }
             }
         }
+    }
+
+    /// Begins to send what was said to the peer alone, under its author's name.
+    fn send_alone(&mut self, post: Arc<Post>) {
+        let (peers, transport) = (self.place.peers.clone(), self.transport.clone());
+        let (to, called) = (self.entry.clone(), self.place.called.clone());
+        let place = (post.record.room.clone(), post.record.seq);
+        let sending = async move {
+            let from = peers.shared.called(&post.record.from, post.record.user).await.unwrap_or(called);
+            transport.send(&to, &Message::new(from, &post.record.body)).await
+        };
+        self.pipe.put(Box::pin(sending), Some(place));
     }
 
     /// Takes in how a send ended; tells whether that was one failure too many.
@@ -371,6 +420,8 @@ impl Sink for Queue {
 
 /// Why a message may not have arrived that the peer did not confirm in time.
 const NOT_CONFIRMED: &str = "timed out";
+/// Why one was not sent when the peer had ever more of them to take.
+const TOO_MANY: &str = "busy";
 /// A peer that says nothing for so long is no member any more.
 const SILENCE: Duration = Duration::from_secs(600);
 /// How often a member's entry is looked for.

@@ -1,6 +1,7 @@
 //! Peers and rooms: [`Peers`] carries direct messages to the users of a registry, and a [`RoomPeer`] is a room that they
 //! write to as they write to each other.
 
+mod alone;
 mod copies;
 mod doorman;
 mod entry;
@@ -11,6 +12,7 @@ mod member;
 mod members;
 mod names;
 mod pipe;
+mod proof;
 mod room;
 mod route;
 mod taken;

@@ -42,6 +42,11 @@ impl Pipe {
         self.sends.len()
     }
 
+    /// What is on its way.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.sends.iter().filter_map(|send| send.place.as_ref())
+    }
+
     /// Puts a send behind the others. It begins with the next look at [`Pipe::settled`].
     pub(super) fn put(&mut self, sending: Sending, place: Option<Place>) {
         self.sends.push_back(OnItsWay { place, state: State::Sending(sending) });

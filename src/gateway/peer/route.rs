@@ -14,6 +14,7 @@ use super::greeting::Greetings;
 use super::guests::Guests;
 use super::hosts::Hosts;
 use super::names;
+use super::proof::Proofs;
 use crate::address::{Address, Entry, Features, Protocol};
 use crate::hub::{Parcel, Route, Routed};
 use crate::limits::Limits;
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) guests: Guests,
     pub(super) greetings: Greetings,
+    pub(super) proofs: Proofs,
     /// Entries of which nobody knows whether anybody is there, and when that came out.
     doubted: Mutex<Lately<(Entry, Instant)>>,
     pub(super) limits: Arc<Limits>,
@@ -76,6 +78,7 @@ impl Peers {
             clock: Clock::start(),
             guests: Guests::default(),
             greetings: Greetings::new(limits),
+            proofs: Proofs::default(),
             doubted: Mutex::new(Lately::new(MOST_DOUBTED)),
             limits: Arc::new(limits.clone()),
         };
@@ -160,7 +163,8 @@ impl Shared {
             message = message.with_id(told_apart(parcel.user, id));
         }
         let to = at(&entry, spoke_from).ok_or(Unsent::Because("no_transport"))?;
-        transport.send(&to, &message).await.map_err(|error| Unsent::Because(reason(&error)))
+        let sent = self.proofs.send(transport.as_ref(), name, &to, message).await;
+        sent.map_err(|error| Unsent::Because(reason(&error)))
     }
 }
 

@@ -2,5 +2,6 @@
 
 #[cfg(feature = "net")]
 pub mod console;
+pub mod minechat;
 #[cfg(feature = "net")]
 pub mod pair;

@@ -172,3 +172,97 @@ async fn what_was_on_its_way_to_a_member_who_leaves_is_unconfirmed() {
     stage.remove("bob", None).await;
     assert_eq!(last_word(&mut ann, "1").await, (Delivery::Unconfirmed, Some("timed out")));
 }
+
+/// Bob, a member of `global` and then of `den`, to whom Ann writes by his nickname.
+async fn member_of_two() -> (Stage, super::stage::Sitting) {
+    let (mut stage, mut ann) = stage().await;
+    stage.open("global=lobby@http:8090").await;
+    stage.http.speak("bob", "hi", HERE).await.unwrap();
+    ann.expect(&["+bob", "bob: hi"]).await;
+    stage.open("den=hall@http:8091").await;
+    let mut cid = stage.sit("cid", "den").await;
+    stage.http.speak("bob", "hi", HERE).await.unwrap();
+    cid.expect(&["+bob", "bob: hi"]).await;
+    (stage, ann)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_of_two_rooms_hears_what_is_said_to_it_alone_once() {
+    let (mut stage, mut ann) = member_of_two().await;
+    for id in ["1", "2", "3"] {
+        write(&mut ann, id).await;
+        assert_eq!(stage.next_sent().await, (9001, "ann".into(), "psst".into()));
+        assert_eq!(last_word(&mut ann, id).await, (Delivery::Delivered, None));
+        stage.expect_nothing_sent().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_membership_ends_that_carries_it_the_other_one_does_and_what_was_not_begun_is_not_lost() {
+    let (mut stage, mut ann) = member_of_two().await;
+    tokio::time::sleep(std::time::Duration::from_secs(9 * 60)).await;
+    // Not silent in the other room.
+    stage.http.speak("bob", "still here", HERE).await.unwrap();
+    stage.http.set(Fate::Hangs);
+    let texts = ["1", "2", "3"];
+    for text in texts {
+        let id = Some(MessageId::new(text).unwrap());
+        ann.seat.run(Command::Direct { to: "bob".into(), body: text.into(), id }).await.unwrap();
+    }
+    assert_eq!(stage.next_sent().await.2, "1");
+    stage.expect_nothing_sent().await;
+    // What hangs is given up with the membership.
+    stage.http.set(Fate::Delivered);
+    assert_eq!(last_word(&mut ann, "1").await, (Delivery::Unconfirmed, Some("timed out")));
+    for text in ["2", "3"] {
+        assert_eq!(stage.next_sent().await, (9001, "ann".into(), text.into()));
+        assert_eq!(last_word(&mut ann, text).await, (Delivery::Delivered, None));
+    }
+    stage.expect_nothing_sent().await;
+}
+
+/// Dan, who listens by UDP and spoke to the registry.
+async fn by_udp() -> (Stage, super::stage::Sitting) {
+    let (stage, ann) = stage().await;
+    stage.register("dan", Protocol::UDP, HERE, 9007).await;
+    stage.spoken.note(&user("dan"), ip(HERE));
+    (stage, ann)
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_udp_what_was_never_acknowledged_is_sent_a_few_times_at_first_and_once_from_then_on() {
+    let (mut stage, mut ann) = by_udp().await;
+    stage.udp.set(Fate::Fails);
+    for tries in [3, 1, 1] {
+        let failed = direct(&stage, &mut ann, "peer:dan", "hi").await.unwrap();
+        assert_eq!(failed, (Delivery::Failed, "timed out".into()));
+        let mut ids = Vec::new();
+        for _ in 0..tries {
+            let (_, message) = stage.sent.recv().await.unwrap();
+            ids.push(message.id.expect("so that it is shown once"));
+        }
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        stage.expect_nothing_sent().await;
+    }
+    assert_eq!(stage.udp.greeted(), 5, "none of them is a send, which repeats itself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_udp_an_acknowledgement_makes_it_like_others_until_one_does_not_come() {
+    let (mut stage, mut ann) = by_udp().await;
+    for greeted in [1, 1, 1] {
+        assert_eq!(direct(&stage, &mut ann, "peer:dan", "hi").await.unwrap().0, Delivery::Delivered);
+        stage.next_sent().await;
+        assert_eq!(stage.udp.greeted(), greeted);
+    }
+    stage.udp.set(Fate::Fails);
+    for greeted in [1, 2] {
+        assert_eq!(direct(&stage, &mut ann, "peer:dan", "hi").await.unwrap().0, Delivery::Failed);
+        assert_eq!(stage.udp.greeted(), greeted);
+    }
+    // Somewhere else it has to be shown anew.
+    stage.udp.set(Fate::Delivered);
+    stage.register("dan", Protocol::UDP, HERE, 9008).await;
+    assert_eq!(direct(&stage, &mut ann, "peer:dan", "hi").await.unwrap().0, Delivery::Delivered);
+    assert_eq!(stage.udp.greeted(), 3);
+}

@@ -1,6 +1,7 @@
 //! A room, a registry and transports that do as they are told, on a clock that stands still.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,14 +36,21 @@ pub(super) enum Fate {
 #[derive(Debug)]
 pub(super) struct Stub {
     protocol: Protocol,
-    door: Mutex<Option<(Arc<dyn Guard>, Inbox)>>,
+    /// Of all rooms that listen; what is said goes to the last.
+    doors: Mutex<Vec<(Arc<dyn Guard>, Inbox)>>,
     fate: Mutex<Fate>,
     sent: mpsc::Sender<(Entry, Message)>,
+    greeted: AtomicUsize,
 }
 
 impl Stub {
     pub(super) fn set(&self, fate: Fate) {
         *self.fate.lock().unwrap() = fate;
+    }
+
+    /// How often something was sent that is not repeated.
+    pub(super) fn greeted(&self) -> usize {
+        self.greeted.load(Ordering::Relaxed)
     }
 
     /// What a peer says to the room from an address, and how the room answers that.
@@ -64,7 +72,7 @@ impl Stub {
     }
 
     async fn ask(&self, message: Message, source: &str) -> Result<Confirmed, Turned> {
-        let (guard, inbox) = self.door.lock().unwrap().clone().expect("a room listens");
+        let (guard, inbox) = self.doors.lock().unwrap().last().cloned().expect("a room listens");
         guard.admit(&message, source.parse().unwrap()).await?;
         Ok(Confirmed { message, inbox })
     }
@@ -94,7 +102,7 @@ impl Transport for Stub {
 
     async fn listen_guarded(&self, _: &Address, gate: Gate) -> Result<Incoming, TransportError> {
         let (inbox, incoming) = Incoming::channel(Address::loopback(self.protocol(), 8090), 16);
-        *self.door.lock().unwrap() = Some((gate.guard().clone(), inbox));
+        self.doors.lock().unwrap().push((gate.guard().clone(), inbox));
         Ok(incoming)
     }
 
@@ -107,6 +115,11 @@ impl Transport for Stub {
             Fate::Fails => Err(TransportError::TimedOut { at: to.address.clone() }),
             Fate::Hangs => std::future::pending().await,
         }
+    }
+
+    async fn greet(&self, to: &Entry, message: &Message) -> Result<Sent, TransportError> {
+        self.greeted.fetch_add(1, Ordering::Relaxed);
+        self.send(to, message).await
     }
 
     async fn probe(&self, _: &Entry) -> Result<(), TransportError> {
@@ -139,7 +152,13 @@ impl Stage {
         let (sender, sent) = mpsc::channel(100_000);
         let stub = |protocol| {
             let fate = Mutex::new(Fate::Delivered);
-            Arc::new(Stub { protocol, door: Mutex::default(), fate, sent: sender.clone() })
+            Arc::new(Stub {
+                protocol,
+                doors: Mutex::default(),
+                fate,
+                sent: sender.clone(),
+                greeted: AtomicUsize::new(0),
+            })
         };
         let (http, udp) = (stub(Protocol::HTTP), stub(Protocol::UDP));
         let (registry, spoken) = (Arc::new(MemoryRegistry::default()), Spoken::default());

@@ -1,6 +1,6 @@
-//! The options of `talk-client`, and what is built from them.
+//! Peer mode: `talk-client --name ann`.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,31 +8,33 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::line::Restore;
-use super::options::{self, Exit};
-use super::plain;
-use super::screen::{Shown, Style};
-use super::secrets::KeptSecret;
-use super::session::{self, Ended};
-use super::settings::{Environment, Settings, SettingsFile, data_directory, default_file};
-use super::signals::Signals;
-use super::start::{self, Log};
+use super::{DEFAULT_PORT, ELSEWHERE, Mode, Start, port_or_0};
 use crate::address::{Address, Host, Protocol, parse_port};
 use crate::name::{UserName, is_reserved};
 use crate::peer::{Peer, PeerError};
 use crate::registry::{RegistryClient, RegistryError};
 use crate::secret::Secret;
+use crate::terminal::line::Restore;
+use crate::terminal::look::{Look, complain};
+use crate::terminal::options::Exit;
+use crate::terminal::screen::Style;
+use crate::terminal::secrets::KeptSecret;
+use crate::terminal::session::{self, Ended};
+use crate::terminal::settings::Settings;
+use crate::terminal::signals::Signals;
+use crate::terminal::start::{self, INTERRUPTED, Log};
+use crate::terminal::words::Language;
 
 /// Talk to other users from the terminal.
 #[derive(ArgsInfo, Debug, Default, FromArgs)]
 #[argh(
     help_triggers("-h", "--help"),
-    usage = "--name NAME [OPTIONS]",
+    usage = "--name NAME [OPTIONS]\n       {command_name} COMMAND [OPTIONS]",
     example = "talk-client --name ann\ntalk-client --name bob --port 8081 --protocol websocket\nprintf ':user bob\\nhi\\n' | talk-client --name ann --port 0",
     note = "Type :help for the commands.",
     note = "Every option may also come from the environment (TALK_NAME, TALK_REGISTRY,\nTALK_HOST, TALK_PORT, TALK_PROTOCOL, TALK_PUBLIC_URL, TALK_CONFIG), or else\nfrom the file talk/client.toml in the platform's configuration directory,\nunder the same names: name = \"ann\". TALK_DATA names a directory for data,\ninstead of the platform's; RUST_LOG says what is logged to stderr;\nNO_COLOR=1 switches colours off."
 )]
-struct Arguments {
+pub(super) struct Arguments {
     /// your name, at most 64 letters, digits, '_', '.' and '-' (required)
     #[argh(option, short = 'n')]
     name: Option<String>,
@@ -52,43 +54,53 @@ struct Arguments {
     /// without a port the scheme's default (default none)
     #[argh(option, arg_name = "url")]
     public_url: Option<String>,
+    /// print each event as a JSON object, and take commands as such
+    #[argh(switch)]
+    json: bool,
+    /// the language: en or ru (default: that of the environment)
+    #[argh(option, arg_name = "language")]
+    lang: Option<String>,
     /// read settings from this file, which must exist
     #[argh(option, arg_name = "file")]
     config: Option<String>,
+    /// print completions for a shell: bash, zsh or fish
+    #[argh(option, arg_name = "shell")]
+    #[expect(dead_code, reason = "read before argh sees it; here for the help")]
+    completions: Option<String>,
+    /// print the man page
+    #[argh(switch)]
+    #[expect(dead_code, reason = "read before argh sees it; here for the help")]
+    man: bool,
     /// print the version
     #[argh(switch, short = 'V')]
     #[expect(dead_code, reason = "read before argh sees it; here for the help")]
     version: bool,
+    #[argh(subcommand)]
+    pub(super) mode: Option<Mode>,
 }
 
-/// What `talk-client` was asked to do.
+/// What peer mode was asked to do.
 #[derive(Clone, Debug)]
-pub struct ClientOptions {
+pub(super) struct PeerOptions {
     name: UserName,
     registry: RegistryClient,
     listen: Address,
     public: Option<Address>,
     data: Option<PathBuf>,
     look: Look,
+    language: Language,
+    json: bool,
 }
 
-impl ClientOptions {
-    /// Reads the arguments (without the program's name), the environment and the settings file.
-    ///
+impl PeerOptions {
     /// # Errors
-    /// [`Exit`]: help or version were asked for, or something is wrong.
-    pub fn read(arguments: &[String], environment: Environment) -> Result<Self, Exit> {
-        let given: Arguments = options::parse(PROGRAM, env!("CARGO_PKG_VERSION"), arguments, &[])?;
-        let look = Look::of(io::stdin().is_terminal() && io::stdout().is_terminal(), &environment);
-        let data = data_directory(&environment, "client").ok();
-        let named = Settings::new(environment.clone(), None);
-        let named = named.value("config", given.config.as_deref(), |path| Ok::<_, Exit>(PathBuf::from(path)))?;
-        let file = match (named, default_file("client.toml")) {
-            (Some(path), _) => Some(SettingsFile::read(&path, KEYS)?),
-            (None, Some(path)) => SettingsFile::read_if_there(&path, KEYS)?,
-            (None, None) => None,
-        };
-        Self::layered(&given, &Settings::new(environment, file), look, data)
+    /// [`Exit::Usage`].
+    pub(super) fn read(given: &Arguments, start: Start) -> Result<Self, Exit> {
+        let settings = start.settings(given.config.as_deref())?;
+        let language = start.language(given.lang.as_deref())?;
+        // A program is no person, also on a terminal.
+        let look = Look { person: start.look.person && !given.json, ..start.look };
+        Ok(Self { language, ..Self::layered(given, &settings, look, start.data)? })
     }
 
     fn layered(given: &Arguments, settings: &Settings, look: Look, data: Option<PathBuf>) -> Result<Self, Exit> {
@@ -113,12 +125,20 @@ impl ClientOptions {
             )));
         }
         let public = public.map(|(host, port)| Address::network(protocol.clone(), host, port));
-        Ok(Self { name, registry, listen: Address::network(protocol, host, port), public, data, look })
+        Ok(Self {
+            name,
+            registry,
+            listen: Address::network(protocol, host, port),
+            public,
+            data,
+            look,
+            language: Language::default(),
+            json: given.json,
+        })
     }
 
     /// Signs on, and runs until the user leaves. Every error was told when it ends.
-    #[must_use]
-    pub fn run(self) -> ExitCode {
+    pub(super) fn run(self) -> ExitCode {
         let log = Log::default();
         start::run_with(log.clone(), self.talk_to_the_end(log))
     }
@@ -178,45 +198,17 @@ impl ClientOptions {
         };
         let in_use = kept.as_ref().is_ok_and(KeptSecret::is_in_use);
         let (peer, events) = started.map_err(|error| advice(&error, in_use, self.registry.base()))?;
-        let place = peer.entry().map(|entry| entry.address.to_string()).unwrap_or_default();
-        let greeting = format!("you are {} at {place}; :help shows the commands", self.name);
         let history = kept.is_ok().then(|| self.data.as_ref().map(|data| data.join("history"))).flatten();
         let terminal = self.look.person.then_some(log);
+        let (language, json) = (self.language, self.json);
+        let manner = session::Manner { style, language, json, history, terminal };
         let restore = Restore::new();
-        let ended = session::run(peer, events, &greeting, style, history, terminal, &mut signals).await;
+        let ended = session::run(peer, events, manner, &mut signals).await;
         drop(restore);
         // The lock on the secret is held until here.
         drop(kept);
         ended.map_err(|error| format!("the terminal: {error}"))
     }
-}
-
-/// Whether there is a person in front of the program, and whether colours reach them.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Look {
-    person: bool,
-    colours: bool,
-}
-
-impl Look {
-    /// `terminal`: whether both stdin and stdout are one.
-    fn of(terminal: bool, environment: &Environment) -> Self {
-        let is = |name: &str, value: &str| environment.get(name).is_some_and(|set| set == value);
-        // On these no line can be edited.
-        let person = terminal && !["", "dumb", "cons25", "emacs"].iter().any(|term| is("TERM", term));
-        let colours_unwanted = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { person, colours: person && !colours_unwanted }
-    }
-
-    fn style(self) -> Style {
-        Style { colours: self.colours, error: if self.person { "!" } else { "talk-client:" } }
-    }
-}
-
-fn complain(style: Style, text: &str) {
-    let (Shown::Out(text) | Shown::Err(text)) = style.error(text);
-    // Without a stderr there is nobody to tell.
-    let _ = plain::print(Shown::Err(text));
 }
 
 /// What to do about a peer that did not start.
@@ -255,14 +247,6 @@ fn own_name(name: &str) -> Result<UserName, crate::name::NameError> {
         return Err(crate::name::NameError::Reserved);
     }
     UserName::new(name)
-}
-
-pub(super) fn port_or_0(port: &str) -> Result<u16, &'static str> {
-    if port == "0" {
-        Ok(0)
-    } else {
-        parse_port(port).map_err(|_| "a port is an integer from 0 to 65535, in digits only")
-    }
 }
 
 fn registry_at(url: &str) -> Result<RegistryClient, String> {
@@ -312,30 +296,26 @@ fn public_place(url: &str) -> Result<(Host, u16), String> {
     Ok((host, port))
 }
 
-const PROGRAM: &str = "talk-client";
-const KEYS: &[&str] = &["name", "registry", "host", "port", "protocol", "public-url"];
-const DEFAULT_REGISTRY: &str = "http://127.0.0.1:8088";
-const DEFAULT_PORT: u16 = 8080;
 /// Where there are registries.
-pub(super) const REGISTRIES: &str =
+const REGISTRIES: &str =
     "--registry URL names another: 'registry' is at http://127.0.0.1:8088, and a talk-server has one at its port, 7000";
-/// What to do when the port or the host is not to be had.
-pub(super) const ELSEWHERE: &str = "choose another place with --port or --host (--port 0 finds a free one)";
+const DEFAULT_REGISTRY: &str = "http://127.0.0.1:8088";
 /// How long a signal while the client signs on waits for the registry, so that no entry stays behind.
 const TAKE_BACK: Duration = Duration::from_secs(5);
-/// The exit code of a program that Ctrl-C ended, as shells have it.
-pub(super) const INTERRUPTED: u8 = 130;
 
 #[cfg(test)]
 mod tests {
+    use super::super::{KEYS, PROGRAM};
     use super::*;
+    use crate::terminal::options;
+    use crate::terminal::settings::{Environment, SettingsFile};
     use std::path::Path;
 
-    fn read(arguments: &[&str], file: &str) -> Result<ClientOptions, Exit> {
+    fn read(arguments: &[&str], file: &str) -> Result<PeerOptions, Exit> {
         let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
         let given: Arguments = options::parse(PROGRAM, "1", &arguments, &[])?;
         let file = SettingsFile::parse(Path::new("client.toml"), file, KEYS)?;
-        ClientOptions::layered(&given, &Settings::new(Environment::new(), Some(file)), Look::default(), None)
+        PeerOptions::layered(&given, &Settings::new(Environment::new(), Some(file)), Look::default(), None)
     }
 
     fn refused(arguments: &[&str]) -> String {
@@ -352,19 +332,6 @@ mod tests {
         assert_eq!(options.registry.base(), "http://127.0.0.1:8088");
         assert!(options.public.is_none());
         assert!(refused(&[]).contains("--name NAME"));
-    }
-
-    #[test]
-    fn colours_are_for_terminals_that_show_them() {
-        let look = |terminal: bool, variables: &[(&str, &str)]| {
-            let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
-            Look::of(terminal, &super::super::settings::environment(variables))
-        };
-        assert_eq!(look(true, &[("TERM", "xterm")]), Look { person: true, colours: true });
-        assert_eq!(look(true, &[("NO_COLOR", "")]), Look { person: true, colours: true });
-        assert_eq!(look(true, &[("NO_COLOR", "1")]), Look { person: true, colours: false });
-        assert_eq!(look(true, &[("TERM", "dumb")]), Look::default());
-        assert_eq!(look(false, &[]), Look::default());
     }
 
     #[test]
@@ -439,7 +406,7 @@ mod tests {
     fn the_help_shows_every_option_with_its_default_and_an_example() {
         let Err(Exit::Asked(help)) = read(&["--help"], "") else { panic!("no help") };
         let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        for key in KEYS {
+        for key in ["name", "registry", "host", "port", "protocol", "public-url"] {
             assert!(help.contains(&format!("--{key}")), "{key}");
         }
         for wanted in [DEFAULT_REGISTRY, "8080", "127.0.0.1", "default http", "Examples:", "TALK_DATA", "-h, --help"] {

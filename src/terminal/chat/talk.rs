@@ -1,0 +1,477 @@
+//! The conversation itself.
+
+use std::collections::VecDeque;
+use std::fmt::Display;
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::json::{self, Order};
+use super::own::Own;
+use super::tell::{Here, seconds};
+use super::{Front, lock};
+use crate::client::{Ability, Ask, Client, Ended, Event, Events, Happened, State};
+use crate::terminal::commands::{Command, Commands};
+use crate::terminal::input::Typed;
+use crate::terminal::screen::{Closed, Shown};
+use crate::terminal::signals::Signals;
+use crate::terminal::words::Word;
+
+/// How a conversation ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Outcome {
+    /// The user left. `well`: everything that was asked for was done; else each thing that was not was told.
+    Left { well: bool },
+    /// The user did not want to wait for the end.
+    Aborted,
+    /// The server does not let the user in.
+    Refused,
+    /// The connection is lost, and there was to be one only.
+    Lost,
+}
+
+/// A conversation.
+pub(super) struct Talk<'a> {
+    front: &'a mut Front,
+    client: Client,
+    events: Events,
+    /// Events that came while something else was waited for.
+    behind: VecDeque<Event>,
+    commands: Commands,
+    own: Own,
+    here: Here,
+    connection: Connection,
+    /// Where texts went before another place was asked for, which is not known yet.
+    went: Option<String>,
+    /// When the user is asked for a line, also if it is not known yet where that goes.
+    prompt_at: Instant,
+    failed: bool,
+    ended: Option<Ended>,
+}
+
+/// How the connection is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Connection {
+    New,
+    Up,
+    Down { until: Instant, ever: bool },
+}
+
+impl<'a> Talk<'a> {
+    pub(super) fn new(client: Client, events: Events, front: &'a mut Front) -> Self {
+        let commands = Commands::of_client(|ability| client.can(ability));
+        lock(&front.known).commands = Some(commands.clone());
+        Self {
+            client,
+            events,
+            behind: VecDeque::new(),
+            commands,
+            own: Own::default(),
+            here: Here { name: front.name.take(), ..Here::default() },
+            front,
+            connection: Connection::New,
+            went: None,
+            prompt_at: Instant::now() + PATIENCE,
+            failed: false,
+            ended: None,
+        }
+    }
+
+    /// Talks to the end.
+    pub(super) async fn run(mut self, signals: &mut Signals) -> Outcome {
+        let talked = tokio::select! {
+            biased;
+            talked = self.talk() => talked,
+            // Outside of it, as it may be waiting for a screen that takes nothing more.
+            () = signals.next() => Ok(()),
+        };
+        self.front.gate.release();
+        let left = tokio::select! {
+            left = self.leave() => talked.and(left),
+            () = signals.next() => return Outcome::Aborted,
+        };
+        match self.ended {
+            Some(Ended::Refused(_)) => Outcome::Refused,
+            Some(Ended::Lost(_)) => Outcome::Lost,
+            _ => Outcome::Left { well: !self.failed && left.is_ok() },
+        }
+    }
+
+    async fn talk(&mut self) -> Result<(), Closed> {
+        if self.front.manner.json {
+            let hello = json::hello(self.front.manner.mode, |ability| self.client.can(ability));
+            self.front.show(Shown::Out(hello)).await?;
+        } else if !self.front.manner.deaf {
+            let connecting = self.front.screen.style().notice(self.front.say(Word::Connecting, &[]));
+            self.front.step(connecting).await?;
+        }
+        loop {
+            self.catch_up().await?;
+            if self.ended.is_some() {
+                return Ok(());
+            }
+            // What a pipe says at once is not to be refused for want of a connection that is about to stand.
+            let listens = self.front.person || self.connection != Connection::New;
+            let listens = listens && !self.front.manner.deaf;
+            if listens && (!self.front.person || Instant::now() >= self.prompt_at) {
+                let prompt = self.prompt();
+                self.front.input.ask(prompt);
+            }
+            let due = self.own.due();
+            tokio::select! {
+                event = self.events.next() => match event {
+                    Some(event) => self.hear(event).await?,
+                    None => return Ok(()),
+                },
+                typed = self.front.input.next(), if listens => {
+                    if self.obey(typed).await? {
+                        return Ok(());
+                    }
+                }
+                () = tokio::time::sleep_until(self.prompt_at), if self.front.person && !self.front.input.is_asked() => {}
+                () = until(due) => self.show_states(Some(Instant::now())).await?,
+                () = self.front.screen.closed() => return Err(Closed),
+            }
+        }
+    }
+
+    /// Says goodbye when what is under way has arrived and what was asked is answered, and shows what came until then.
+    async fn leave(&mut self) -> Result<(), Closed> {
+        let unsettled = self.own.unsettled(self.front.manner.unconfirmed);
+        if self.front.person && unsettled > 0 && self.ended.is_none() {
+            self.notice(Word::Waiting, &[&unsettled]).await?;
+        }
+        if self.ended.is_none() {
+            let client = self.client.clone();
+            self.meanwhile(client.leave()).await;
+        }
+        self.catch_up().await?;
+        while let Some(event) = self.events.next().await {
+            self.hear(event).await?;
+        }
+        self.show_states(None).await?;
+        match self.ended.clone() {
+            Some(Ended::Left { unsettled }) if unsettled > 0 => {
+                let word = if self.front.manner.keeps { Word::UnsettledKept } else { Word::Unsettled };
+                self.error(word, &[&unsettled]).await
+            }
+            Some(Ended::Refused(reason)) => self.error(Word::NotLetIn, &[&reason]).await,
+            Some(Ended::Lost(reason)) => self.error(Word::EndedLost, &[&reason]).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for something that the client does, which may have more to tell first.
+    async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut future => return done,
+                event = self.events.next() => match event {
+                    Some(event) => self.behind.push_back(event),
+                    None => return future.await,
+                },
+            }
+        }
+    }
+
+    async fn catch_up(&mut self) -> Result<(), Closed> {
+        while let Some(event) = self.behind.pop_front() {
+            self.hear(event).await?;
+        }
+        Ok(())
+    }
+
+    fn prompt(&self) -> String {
+        match (&self.here.name, &self.here.to) {
+            (Some(name), _) if self.front.manner.named => format!("{name} > "),
+            (_, Some(to)) => format!("to {to}> "),
+            _ => "> ".to_owned(),
+        }
+    }
+
+    /// Does what a line says; true when that is to leave.
+    async fn obey(&mut self, typed: Typed) -> Result<bool, Closed> {
+        let line = match typed {
+            Typed::Line(line) => line,
+            Typed::Bad(reason) => {
+                self.wrong(&reason).await?;
+                return Ok(false);
+            }
+            Typed::End | Typed::Interrupt => return Ok(true),
+        };
+        if self.front.manner.json && line.trim_start().starts_with('{') {
+            return self.carry_out(&line).await;
+        }
+        let command = match self.commands.parse(&line) {
+            Ok(command) => command,
+            Err(error) => {
+                self.wrong(&error.say(self.front.manner.language)).await?;
+                return Ok(false);
+            }
+        };
+        let text = |text: &str| text.to_owned();
+        let ask = match command {
+            Command::Nothing => return Ok(false),
+            Command::Exit => return Ok(true),
+            Command::Text(line)
+                if self.front.manner.familiar && line.starts_with(OWN) && self.client.can(Ability::Own) =>
+            {
+                Ask::Own { command: text(line) }
+            }
+            Command::Text(text) => {
+                self.say(None, text, None).await?;
+                return Ok(false);
+            }
+            Command::Direct(to, text) => {
+                self.say(Some(to), text, None).await?;
+                return Ok(false);
+            }
+            Command::Help => {
+                let help = self.commands.help(self.front.manner.language);
+                self.answer(help).await?;
+                return Ok(false);
+            }
+            Command::Status => {
+                self.status().await?;
+                return Ok(false);
+            }
+            Command::Users => Ask::Users { room: None },
+            Command::User(to) => Ask::Select { to: text(to) },
+            Command::Rooms => Ask::Rooms,
+            Command::Enter(room) => Ask::Enter { room: text(room) },
+            Command::Create(room) => Ask::Create { room: text(room) },
+            Command::Leave(room) => Ask::Leave { room: room.map(text) },
+            Command::Rename(name) => Ask::Rename { name: text(name) },
+            Command::History(count) => Ask::History { room: None, before: None, limit: count.unwrap_or(HISTORY) },
+            Command::Search(what) => Ask::Search { room: None, text: text(what) },
+            Command::Own(command) => Ask::Own { command: text(command) },
+        };
+        self.ask(ask).await?;
+        Ok(false)
+    }
+
+    /// Does what a program says; true when that is to leave.
+    async fn carry_out(&mut self, line: &str) -> Result<bool, Closed> {
+        match json::order(line) {
+            Ok(Order::Exit) => return Ok(true),
+            Ok(Order::Ask(ask)) => self.ask(ask).await?,
+            Ok(Order::Say { to, text, reference }) => self.say(to.as_deref(), &text, reference).await?,
+            Err(reason) => self.error(Word::BadJson, &[&reason]).await?,
+        }
+        Ok(false)
+    }
+
+    async fn say(&mut self, to: Option<&str>, text: &str, reference: Option<serde_json::Value>) -> Result<(), Closed> {
+        let client = self.client.clone();
+        match self.meanwhile(client.say(to, text)).await {
+            Ok(id) => {
+                if self.front.manner.json {
+                    self.front.show(Shown::Out(json::taken(&id, reference.as_ref()))).await?;
+                }
+                self.own.add(id, text.into());
+                Ok(())
+            }
+            Err(refused) => self.wrong(&self.front.refused(&refused)).await,
+        }
+    }
+
+    async fn ask(&mut self, ask: Ask) -> Result<(), Closed> {
+        if matches!(ask.kind(), Ability::Select | Ability::Enter | Ability::Create | Ability::Leave | Ability::Rename) {
+            self.prompt_at = Instant::now() + PATIENCE;
+        }
+        if ask.kind() == Ability::Select {
+            // Until it is known, the prompt must not name whom the next line will not go to.
+            self.went = self.here.to.take();
+        }
+        let client = self.client.clone();
+        match self.meanwhile(client.ask(ask)).await {
+            Ok(()) => Ok(()),
+            Err(refused) => self.wrong(&self.front.refused(&refused)).await,
+        }
+    }
+
+    async fn hear(&mut self, event: Event) -> Result<(), Closed> {
+        let mut shown = true;
+        match &event {
+            Event::Connected { name, resumed } => {
+                self.here.name.clone_from(name);
+                let first = !self.was_connected();
+                self.connection = Connection::Up;
+                if !self.client.can(Ability::Select) {
+                    self.prompt_at = Instant::now();
+                }
+                self.show(&event).await?;
+                self.here.again = true;
+                if first && resumed.is_none() && self.front.manner.history > 0 && self.client.can(Ability::History) {
+                    let limit = self.front.manner.history;
+                    self.ask(Ask::History { room: None, before: None, limit }).await?;
+                }
+                return Ok(());
+            }
+            Event::Lost { retry_in, .. } => {
+                self.prompt_at = Instant::now();
+                let ever = self.was_connected();
+                self.connection = Connection::Down { until: Instant::now() + *retry_in, ever };
+            }
+            Event::Ended(ended) => self.ended = Some(ended.clone()),
+            Event::Message(message) => {
+                // What was typed here stands there already, and its state says the rest.
+                shown = !(message.own && !message.past && message.id.as_ref().is_some_and(|id| self.own.knows(id)));
+                self.know(&message.from);
+                if !message.past {
+                    self.failed |= !self.front.record(message).await?;
+                }
+            }
+            Event::Restored { id, text, .. } => self.own.add(id.clone(), text.clone()),
+            Event::State { id, state } => {
+                self.failed |= matches!(state, State::Failed(_));
+                self.own.advance(id, state, Instant::now());
+            }
+            Event::Happened { user, what, .. } => {
+                if let Happened::Renamed(to) = what {
+                    if self.here.name.as_ref() == Some(user) {
+                        self.prompt_at = Instant::now();
+                        self.here.name = Some(to.clone());
+                    }
+                    self.know(to);
+                }
+                self.know(user);
+            }
+            Event::Users { names, .. } | Event::Rooms(names) => names.iter().for_each(|name| self.know(name)),
+            Event::Refused { .. } => {
+                self.failed = true;
+                self.prompt_at = Instant::now();
+                let went = self.went.take();
+                // Where there are no rooms texts wait for whoever is wanted.
+                if self.here.to.is_none() && self.client.can(Ability::Enter) {
+                    self.here.to = went;
+                }
+            }
+            Event::Selected { to } => {
+                shown = self.here.to != *to || self.went.take().is_some_and(|went| Some(went) != *to);
+                self.prompt_at = Instant::now();
+                self.here.to.clone_from(to);
+            }
+            _ => {}
+        }
+        if shown || self.front.manner.json { self.show(&event).await } else { Ok(()) }
+    }
+
+    async fn show(&self, event: &Event) -> Result<(), Closed> {
+        if self.front.manner.json {
+            return self.front.show(Shown::Out(json::event(event))).await;
+        }
+        match self.front.told(event, &self.here) {
+            Some(step) if matches!(event, Event::Connected { .. } | Event::Lost { .. }) => self.front.step(step).await,
+            Some(shown) => self.front.show(shown).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Shows how far own texts came, where that stays so; at the end, everything.
+    async fn show_states(&mut self, now: Option<Instant>) -> Result<(), Closed> {
+        for (text, state) in self.own.take(now) {
+            // A program was told each as it came.
+            if !self.front.manner.json {
+                self.front.show(self.front.state(&text, &state)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn status(&self) -> Result<(), Closed> {
+        let (front, name) = (&self.front, self.here.name.as_deref());
+        let connection = match (self.connection, name) {
+            (Connection::Up, Some(name)) => front.say(Word::ConnectedAs, &[&name]),
+            (Connection::Up, None) => front.say(Word::Connected, &[]),
+            (Connection::New, _) => front.say(Word::StatusConnecting, &[]),
+            (Connection::Down { until, .. }, _) => {
+                let left = until.saturating_duration_since(Instant::now());
+                front.say(Word::StatusOffline, &[&seconds(left)])
+            }
+        };
+        let goes = match &self.here.to {
+            Some(to) => front.say(Word::GoTo, &[to]),
+            None => String::new(),
+        };
+        let waiting = front.say(Word::StatusWaiting, &[&self.own.unsettled(self.front.manner.unconfirmed)]);
+        if front.manner.json {
+            return front
+                .show(Shown::Out(json::status(
+                    &connection,
+                    self.here.to.as_deref(),
+                    self.own.unsettled(self.front.manner.unconfirmed),
+                )))
+                .await;
+        }
+        let style = front.screen.style();
+        let lines = [connection].into_iter().chain(front.manner.place.iter().cloned()).chain([goes, waiting]);
+        for line in lines.filter(|line| !line.is_empty()) {
+            front.show(style.notice(line)).await?;
+        }
+        for text in self.own.last() {
+            if let Some(state) = &text.state {
+                front.show(front.state(&text.text, state)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn was_connected(&self) -> bool {
+        matches!(self.connection, Connection::Up | Connection::Down { ever: true, .. })
+    }
+
+    /// Remembers a name that may be typed again.
+    fn know(&self, name: &str) {
+        let mut known = lock(&self.front.known);
+        // Anybody may come under any number of names.
+        if known.names.len() < KNOWN {
+            known.names.insert(name.to_owned());
+        }
+    }
+
+    /// Shows what was asked for of this program itself.
+    async fn answer(&self, text: String) -> Result<(), Closed> {
+        let text = if self.front.manner.json { json::answer(&text) } else { text };
+        self.front.show(Shown::Out(text)).await
+    }
+
+    async fn notice(&self, word: Word, places: &[&dyn Display]) -> Result<(), Closed> {
+        if self.front.manner.json {
+            return Ok(());
+        }
+        let line = self.front.screen.style().notice(self.front.say(word, places));
+        self.front.show(line).await
+    }
+
+    async fn error(&mut self, word: Word, places: &[&dyn Display]) -> Result<(), Closed> {
+        let text = self.front.say(word, places);
+        self.wrong(&text).await
+    }
+
+    /// Tells what was not done, and remembers that.
+    async fn wrong(&mut self, text: &str) -> Result<(), Closed> {
+        self.failed = true;
+        self.front.error(text).await
+    }
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What commands of a console server begin with.
+const OWN: &str = "cmd!";
+/// Names that are remembered to be completed.
+const KNOWN: usize = 1024;
+/// Messages that `:history` shows, where none says how many.
+const HISTORY: usize = 20;
+/// How long the prompt waits to know where the next line goes.
+const PATIENCE: Duration = Duration::from_millis(300);
