@@ -5,7 +5,8 @@
 
 mod common;
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 
 use common::programs::{ClientProgram, Finished, Home, RegistryProgram};
 use common::wires_program::WiresProgram;
@@ -218,6 +219,43 @@ fn exit_codes_tell_why_it_ended() {
     let done = run(server.room(&other, "eve", "--once"), "");
     assert_eq!(done.code(), Some(4), "{done:?}");
     assert!(done.err.starts_with("talk-client: the connection is lost: "), "{done:?}");
+}
+
+#[test]
+fn an_input_that_cannot_be_read_is_told_once_and_ends_the_client() {
+    let home = Home::new();
+    let server = WiresProgram::start(&home);
+    for command in [server.room(&home, "ann", ""), server.room(&home, "ann", "--json")] {
+        let mut command = command;
+        let output = command.stdin(std::fs::File::open(home.path()).unwrap()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        assert_eq!((output.status.code(), said.matches("cannot read the input").count()), (Some(1), 1), "{said}");
+    }
+}
+
+#[test]
+fn what_was_typed_is_said_also_when_nobody_reads_the_output_any_more() {
+    let home = Home::new();
+    let server = WiresProgram::start(&home);
+    let mut bob = console(&home, &server, "bob");
+    let mut command = home.client(&format!("console --port {}", server.console));
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut ann = command.stdin(Stdio::piped()).stdout(writer).stderr(Stdio::null()).spawn().unwrap();
+    drop(command);
+    let mut input = ann.stdin.take().unwrap();
+    let texts = ["one", "two", "three", "four", "five"];
+    for line in ["ann"].iter().chain(&texts) {
+        writeln!(input, "{line}").unwrap();
+    }
+    // The wire takes four in a second, so that the first are told while the last wait.
+    let mut lines = BufReader::new(reader).lines();
+    lines.find(|line| line.as_ref().unwrap().contains("five")).unwrap().unwrap();
+    drop(lines);
+    for text in texts {
+        bob.line(|line| line == format!("ann: {text}"));
+    }
+    assert_eq!(ann.wait().unwrap().code(), Some(1), "it could not show everything");
 }
 
 #[test]

@@ -441,8 +441,9 @@ impl<P: Protocol> Driver<P> {
                 }
             }
             let now = Instant::now();
-            // Whoever does not read hears no silence.
-            let reading = self.step.events.is_empty();
+            // What is heard may have to be answered, which takes its time. Whoever does not read hears no silence.
+            let told = self.step.events.is_empty();
+            let reading = told && self.step.outs.len() < MOST_ANSWERS;
             if !reading {
                 (heard, asked) = (now, false);
             }
@@ -462,7 +463,7 @@ impl<P: Protocol> Driver<P> {
             ];
             let wake = wakes.into_iter().flatten().min();
             tokio::select! {
-                () = give(&self.events, &mut self.step.events), if !reading => {}
+                () = give(&self.events, &mut self.step.events), if !told => {}
                 request = self.requests.recv(), if self.listens() && self.step.outs.len() < MOST_OUTS => {
                     self.request(request);
                 }
@@ -688,6 +689,8 @@ const STUCK: Duration = Duration::from_secs(30);
 const MOST_EVENTS: usize = 4 * OUTBOX;
 /// Things that wait to be written before the program is not listened to any more.
 const MOST_OUTS: usize = 64;
+/// Things that wait to be written before the other end is not listened to any more.
+const MOST_ANSWERS: usize = 4 * MOST_OUTS;
 
 #[cfg(test)]
 mod tests;

@@ -195,6 +195,7 @@ impl Journal {
         let failed = |source| JournalError::Io { path: path.to_owned(), source };
         let mut file = options().open(path).map_err(failed)?;
         lock(&file, path)?;
+        make_private(&file).map_err(failed)?;
         if !is_named(&file, path).map_err(failed)? {
             return Err(JournalError::InUse(path.to_owned()));
         }
@@ -285,6 +286,20 @@ fn options() -> OpenOptions {
         options.mode(0o600);
     }
     options
+}
+
+/// Also where somebody else made the file.
+fn make_private(file: &File) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+    Ok(())
 }
 
 /// Has the file for this client alone, as long as it is open.
@@ -402,6 +417,11 @@ mod tests {
         }
         // A crash before what is kept was whole anew: nothing of it counts.
         fs::write(dir.path().join("journal.new"), b"{\"id\":\"1\",\"settled").unwrap();
+        #[cfg(unix)]
+        for file in ["journal", "journal.new"] {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(dir.path().join(file), fs::Permissions::from_mode(0o644)).unwrap();
+        }
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(b"{\"settled\":\"1\"}\n{\"id").unwrap();
         drop(file);
@@ -412,6 +432,8 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            drop(Journal::open(&path).unwrap());
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::secrets::private_file;
+use super::secrets::{make_private, private_file};
 use crate::client::Account;
 use crate::codec::minechat::{self, Answer};
 use crate::secret::Secret;
@@ -22,24 +22,20 @@ pub(super) fn read(path: &Path) -> Result<Option<Account>, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(&error)),
     };
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let about = file.metadata().map_err(|error| failed(&error))?;
-        if about.is_file() && about.permissions().mode() & 0o077 != 0 {
-            // Other programs left it so; when that cannot be changed, it is as it was.
-            let _ = file.set_permissions(fs::Permissions::from_mode(0o600));
-        }
-    }
     let mut text = String::new();
-    file.take(MOST).read_to_string(&mut text).map_err(|error| failed(&error))?;
+    (&file).take(MOST).read_to_string(&mut text).map_err(|error| failed(&error))?;
     let (nickname, hash) = match minechat::hear_answer(text.trim()) {
         Some(Answer::Account { nickname, hash }) => (nickname, hash),
         // Some keep nothing but the hash.
         _ => (String::new(), text.trim().to_owned()),
     };
     match Secret::new(&hash) {
-        Ok(hash) => Ok(Some(Account { nickname, hash })),
+        Ok(hash) => {
+            // Other programs left it open to others; when that cannot be changed, it is as it was. What holds no account
+            // is none of ours to change.
+            let _ = make_private(&file);
+            Ok(Some(Account { nickname, hash }))
+        }
         Err(_) => Err(failed(&"there is no account in it")),
     }
 }
@@ -144,7 +140,18 @@ mod tests {
         }
         for bad in ["", "{\"nickname\": \"ann\"}", "two words", "{"] {
             fs::write(&path, bad).unwrap();
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt;
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            }
             assert!(read(&path).unwrap_err().contains("no account"), "{bad}");
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt;
+                let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+                assert_eq!(mode, 0o644, "a file of something else stays as it is");
+            }
             write(&path, &account("ann", "key")).unwrap();
         }
         assert!(write(&dir.path().join("none/account"), &account("ann", "key")).is_err());

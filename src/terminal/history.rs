@@ -45,11 +45,12 @@ impl HistoryFile {
         }
         let size = file.seek(SeekFrom::End(0))?;
         let whole = whole_lines(&mut file, size)?;
-        let mut first = [0];
+        let mut first = Vec::new();
         file.seek(SeekFrom::Start(whole))?;
-        let end = if file.read(&mut first)? == 0 {
+        Read::by_ref(&mut file).take(STAMPED.len() as u64).read_to_end(&mut first)?;
+        let end = if first.is_empty() {
             size
-        } else if first == [b'['] {
+        } else if is_stamp(&first) {
             file.set_len(whole)?;
             whole
         } else {
@@ -110,6 +111,14 @@ fn written(message: &Heard) -> String {
     format!("[{}] {}: {}\n", at.strftime(STAMP), SafeText(&message.from), SafeText(&message.text))
 }
 
+/// Whether a line of which this is the beginning is one that [`HistoryFile::add`] wrote.
+fn is_stamp(beginning: &[u8]) -> bool {
+    beginning
+        .iter()
+        .zip(STAMPED)
+        .all(|(byte, like)| if like.is_ascii_digit() { byte.is_ascii_digit() } else { byte == like })
+}
+
 /// Up to where a file of so many bytes holds whole lines.
 fn whole_lines(file: &mut File, size: u64) -> io::Result<u64> {
     let mut end = size;
@@ -129,6 +138,8 @@ fn whole_lines(file: &mut File, size: u64) -> io::Result<u64> {
 
 /// How a line begins, between brackets: local time.
 const STAMP: &str = "%Y-%m-%d %H:%M:%S";
+/// What that looks like.
+const STAMPED: &[u8] = b"[0000-00-00 00:00:00] ";
 /// Bytes that are looked at for the last lines: a thousand long ones.
 const MOST_READ: u64 = 1 << 20;
 const CHUNK: u64 = 64 * 1024;
@@ -183,9 +194,11 @@ mod tests {
         drop(HistoryFile::open(&path).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"");
         // What is no line of this program is not thrown away.
-        fs::write(&path, "letter to my aunt").unwrap();
-        drop(HistoryFile::open(&path).unwrap());
-        assert_eq!(fs::read_to_string(&path).unwrap(), "letter to my aunt\n");
+        for other in ["letter to my aunt", "[{\"json\":1}]", "[21.11.26 10:30] ann: hi", "[2026-11-21] ann: hi"] {
+            fs::write(&path, other).unwrap();
+            drop(HistoryFile::open(&path).unwrap());
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{other}\n"));
+        }
     }
 
     #[test]

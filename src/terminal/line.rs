@@ -16,6 +16,7 @@ use super::commands::Commands;
 use super::input::Typed;
 use super::screen::Shown;
 use super::secrets::private_file;
+use crate::text::SafeText;
 
 /// Where the completed word begins in what is typed, and what it may become.
 pub(super) type Completer = Arc<dyn Fn(&str) -> (usize, Vec<String>) + Send + Sync>;
@@ -233,7 +234,9 @@ impl Validator for Assistant {
 pub(super) fn complete(typed: &str, commands: &Commands, names: impl FnOnce() -> Vec<String>) -> (usize, Vec<String>) {
     if let Some(at) = commands.names_at(typed) {
         let beginning = &typed[at..];
-        let mut fitting: Vec<String> = names().into_iter().filter(|name| name.starts_with(beginning)).collect();
+        // The editor writes them to the terminal as they are, and strangers chose them.
+        let fits = |name: &String| name.starts_with(beginning) && SafeText(name).to_string() == *name;
+        let mut fitting: Vec<String> = names().into_iter().filter(fits).collect();
         fitting.sort_unstable();
         return (at, fitting);
     }
@@ -265,6 +268,9 @@ mod tests {
         assert_eq!(completed(":user ").1.len(), 3);
         assert_eq!(completed(":user x").1.len(), 0);
         assert_eq!(completed("hi").1.len(), 0);
+        let hostile =
+            || ["b\u{1b}]52;c;eA==\u{7}", "b\u{9b}2J", "b\u{202e}ob", "b\nob", "bé"].map(str::to_owned).into();
+        assert_eq!(complete(":user b", &Commands::of_peer(), hostile).1, ["bé"]);
     }
 
     #[test]

@@ -17,17 +17,27 @@ pub(super) fn print(shown: Shown) -> io::Result<()> {
     }
 }
 
-/// Reads the next line of stdin.
-pub(super) fn read() -> Typed {
-    read_line(&mut io::stdin().lock())
+/// Reads stdin, a line with each call.
+pub(super) fn reader() -> impl FnMut(&str) -> Typed + Send + 'static {
+    let mut broken = false;
+    move |_| read_or_end(&mut io::stdin().lock(), &mut broken)
 }
 
-fn read_line(from: &mut impl BufRead) -> Typed {
+/// Reads a line. What cannot be read now cannot be read later either: it is told once, and is the end.
+fn read_or_end(from: &mut impl BufRead, broken: &mut bool) -> Typed {
+    if *broken {
+        return Typed::End;
+    }
+    read_line(from).unwrap_or_else(|error| {
+        *broken = true;
+        Typed::Bad(format!("cannot read the input: {error}"))
+    })
+}
+
+fn read_line(from: &mut impl BufRead) -> io::Result<Typed> {
     let mut line = Vec::new();
-    match from.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line) {
-        Ok(0) => return Typed::End,
-        Ok(_) => {}
-        Err(error) => return Typed::Bad(format!("cannot read the input: {error}")),
+    if from.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
+        return Ok(Typed::End);
     }
     if line.last() == Some(&b'\n') {
         line.pop();
@@ -37,9 +47,9 @@ fn read_line(from: &mut impl BufRead) -> Typed {
     } else if line.len() as u64 == LONGEST_LINE {
         // The rest is no line of its own.
         let _ = from.skip_until(b'\n');
-        return Typed::Bad(format!("a line has more than {LONGEST_LINE} bytes"));
+        return Ok(Typed::Bad(format!("a line has more than {LONGEST_LINE} bytes")));
     }
-    String::from_utf8(line).map_or_else(|_| Typed::Bad("a line is not UTF-8".into()), Typed::Line)
+    Ok(String::from_utf8(line).map_or_else(|_| Typed::Bad("a line is not UTF-8".into()), Typed::Line))
 }
 
 /// The longest line read, in bytes. 1 MiB: far past any text that a peer takes; it bounds what a broken pipe costs.
@@ -53,11 +63,11 @@ mod tests {
     fn lines_end_in_either_way_or_with_the_input() {
         let mut from: &[u8] = b"one\ntwo\r\n\nlast";
         let line = |text: &str| Typed::Line(text.into());
-        assert_eq!(read_line(&mut from), line("one"));
-        assert_eq!(read_line(&mut from), line("two"));
-        assert_eq!(read_line(&mut from), line(""));
-        assert_eq!(read_line(&mut from), line("last"));
-        assert_eq!(read_line(&mut from), Typed::End);
+        assert_eq!(read_line(&mut from).unwrap(), line("one"));
+        assert_eq!(read_line(&mut from).unwrap(), line("two"));
+        assert_eq!(read_line(&mut from).unwrap(), line(""));
+        assert_eq!(read_line(&mut from).unwrap(), line("last"));
+        assert_eq!(read_line(&mut from).unwrap(), Typed::End);
     }
 
     #[test]
@@ -65,8 +75,22 @@ mod tests {
         let mut bytes = vec![b'x'; LONGEST_LINE as usize + 5];
         bytes.extend_from_slice(b"\n\xff\nnext\n");
         let mut from = bytes.as_slice();
-        assert!(matches!(read_line(&mut from), Typed::Bad(reason) if reason.contains("more than")));
-        assert!(matches!(read_line(&mut from), Typed::Bad(reason) if reason.contains("UTF-8")));
-        assert_eq!(read_line(&mut from), Typed::Line("next".into()));
+        assert!(matches!(read_line(&mut from).unwrap(), Typed::Bad(reason) if reason.contains("more than")));
+        assert!(matches!(read_line(&mut from).unwrap(), Typed::Bad(reason) if reason.contains("UTF-8")));
+        assert_eq!(read_line(&mut from).unwrap(), Typed::Line("next".into()));
+    }
+
+    #[test]
+    fn an_input_that_cannot_be_read_is_told_once_and_is_the_end() {
+        struct Directory;
+        impl Read for Directory {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::IsADirectory.into())
+            }
+        }
+        let (mut from, mut broken) = (io::BufReader::new(Directory), false);
+        let told = read_or_end(&mut from, &mut broken);
+        assert!(matches!(told, Typed::Bad(reason) if reason.contains("cannot read the input")));
+        assert_eq!(read_or_end(&mut from, &mut broken), Typed::End);
     }
 }

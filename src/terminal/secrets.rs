@@ -142,7 +142,25 @@ pub(super) fn private_directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a file that only its owner can read, making it if it is missing.
+/// Takes from others what they may do with a file. What is no file on a disk, as a terminal, is left as it is.
+///
+/// # Errors
+/// What the system says: it is somebody else's.
+pub(super) fn make_private(file: &File) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let about = file.metadata()?;
+        if about.is_file() && about.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+    Ok(())
+}
+
+/// Opens a file that only its owner can read, making it if it is missing, and private if it is not.
 pub(super) fn private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
@@ -151,7 +169,9 @@ pub(super) fn private_file(path: &Path) -> io::Result<File> {
         use std::os::unix::fs::OpenOptionsExt;
         options.mode(0o600);
     }
-    options.open(path)
+    let file = options.open(path)?;
+    make_private(&file)?;
+    Ok(file)
 }
 
 /// Writes a private file so that it is there whole or not at all, also after a power cut. The caller holds the lock.
@@ -233,5 +253,19 @@ mod tests {
             files += 1;
         }
         assert_eq!(files, 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_private_file_that_others_could_read_is_made_private_before_anything_is_written() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "before\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        private_file(&path).unwrap().write_all(b"secret\n").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "before\nsecret\n");
+        assert!(private_file(Path::new("/dev/null")).is_ok());
     }
 }

@@ -74,7 +74,7 @@ pub(super) async fn run(peer: Peer, events: Events, manner: Manner<'_>, signals:
         log.show_on(&screen);
         (Input::new(move |prompt| line.read(prompt))?, screen)
     } else {
-        (Input::new(|_| plain::read())?, Screen::new(style, plain::print)?)
+        (Input::new(plain::reader())?, Screen::new(style, plain::print)?)
     };
     let mut session = Session {
         peer,

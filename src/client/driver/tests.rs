@@ -108,6 +108,7 @@ impl Protocol for Lines {
             }
             "taken" => turn.taken(heard),
             "again" => turn.again(),
+            "why?" => turn.write("because".into()),
             _ => {
                 self.asked = false;
                 turn.tell(Event::Notice(heard));
@@ -363,6 +364,23 @@ async fn a_flood_is_read_no_faster_than_the_program_listens() {
             assert_eq!(text, expected.to_string());
             expected += 1;
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_questions_is_read_no_faster_than_it_is_answered() {
+    let mut bench = bench(Other::default(), None, (1, Duration::from_secs(1)));
+    let mut end = bench.end().await;
+    bench.until(|event| matches!(event, Event::Connected { .. })).await;
+    for _ in 0..5000 {
+        end.say("why?").await;
+    }
+    assert_eq!(end.next().await, "because");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let unread = end.to.max_capacity() - end.to.capacity();
+    assert!(unread >= 5000 - 2 * MOST_ANSWERS, "{unread} wait with the other end");
+    for _ in 1..5000 {
+        assert_eq!(end.next().await, "because");
     }
 }
 

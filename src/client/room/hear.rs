@@ -14,7 +14,8 @@ impl Machine {
         let text = match heard {
             In::Ping | In::Pong => return,
             In::Binary => None,
-            In::Text(text) => Some(text),
+            // Whatever waits to be shown is held in memory, and much of it may wait.
+            In::Text(text) => Some(text).filter(|text| !self.asked.is_empty() || text.len() <= self.most_unasked()),
         };
         let Some(Ok(heard)) = text.map(|text| hear_rich(text.as_bytes())) else {
             self.garbage += 1;
@@ -66,6 +67,11 @@ impl Machine {
         }
     }
 
+    /// Bytes of a frame for which nobody asked: a message, every character escaped, and what goes beside it.
+    fn most_unasked(&self) -> usize {
+        UNASKED.max(self.settings.longest.saturating_mul(8))
+    }
+
     fn message(&mut self, post: Post, turn: &mut Turn<'_, Out>) {
         let Post { epoch, record } = post;
         let at = Position { epoch: epoch.clone(), seq: record.seq };
@@ -97,7 +103,10 @@ impl Machine {
                     self.acks.again(&record.room);
                     self.ack_soon(turn.now);
                 } else {
-                    self.direct = Some((record.room.clone(), at.clone()));
+                    let before = self.direct.replace((record.room.clone(), at.clone()));
+                    if let Some((before, _)) = before.filter(|(before, _)| *before != record.room) {
+                        self.acks.forget(&before);
+                    }
                 }
                 let fate = match (known, turn.step.connected) {
                     (true, _) => Fate::Known,
@@ -322,6 +331,8 @@ impl Machine {
 
 /// Frames that are none of the protocol's, on one connection.
 const MOST_GARBAGE: u32 = 16;
+/// Bytes of a frame for which nobody asked, at least.
+const UNASKED: usize = 128 * 1024;
 /// Texts that were accepted and may still be delivered.
 const MOST_FOLLOWED: usize = 256;
 /// Messages of a history that began anew that are heard from the start.

@@ -374,7 +374,9 @@ impl Protocol for Machine {
         self.fresh = welcome.fresh;
         if welcome.fresh {
             // Another user's direct messages are not these.
-            self.direct = None;
+            if let Some((before, _)) = self.direct.take() {
+                self.acks.forget(&before);
+            }
             self.resumed = self.resumed.map(|_| false);
         }
         self.token = Some(welcome.token);

@@ -68,8 +68,13 @@ impl Session {
         let mut name = self.path.clone().into_os_string();
         name.push(".new");
         let new = PathBuf::from(name);
+        // One that was left there may be open to others, or somebody else's.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
+        options.write(true).create_new(true);
         #[cfg(unix)]
         {
             use std::os::unix::fs::OpenOptionsExt;
@@ -110,6 +115,8 @@ mod tests {
         assert!(kept.token.is_none() && kept.rooms.is_empty());
         let at = Position { epoch: Epoch::new("e").unwrap(), seq: 7 };
         let den = RoomName::new("den").unwrap();
+        // A draft that a crash left, as others may read it.
+        fs::write(dir.path().join("session.new"), "{").unwrap();
         let rooms = || [(RoomName::global(), Some(at.clone())), (den.clone(), None)].into_iter();
         let token = Secret::random();
         session.unwrap().write(Some(&token), "anna", rooms());

@@ -275,6 +275,35 @@ fn what_the_program_took_is_told_and_again_when_it_was_not_heard() {
 }
 
 #[test]
+fn of_direct_messages_only_those_of_one_user_are_remembered() {
+    let mut bench = Bench::entered(&["den"]);
+    for n in 1..1000_u128 {
+        bench.message(&format!("@{n:032x}"), 1, "bob", "psst", None);
+    }
+    assert_eq!(bench.told().len(), 999);
+    (bench.taken, bench.now) = (bench.step.told, bench.machine.due().unwrap());
+    bench.turn(Machine::alarm);
+    assert_eq!(bench.written(), [("received".to_owned(), json!({"room": format!("@{:032x}", 999), "seq": 1}))]);
+    bench.cut();
+    bench.open(true);
+    bench.message(&format!("@{:032x}", 999), 1, "bob", "psst", None);
+    assert_eq!(bench.words(), ["psst alone"], "another user's");
+}
+
+#[test]
+fn much_is_heard_only_where_it_was_asked_for() {
+    let mut bench = Bench::entered(&["den"]);
+    let much = json!({"type": "system", "body": "n\n".repeat(100_000)});
+    bench.hear(much.clone());
+    bench.message("den", 11, "bob", &"x".repeat(200_000), None);
+    bench.message("den", 12, "bob", &"x".repeat(16 * 1024), None);
+    assert_eq!(bench.told().len(), 1);
+    bench.ask(Ask::Rooms);
+    bench.hear(much);
+    assert!(matches!(&bench.told()[..], [Event::Rooms(names)] if names.len() == 100_000));
+}
+
+#[test]
 fn receipts_tell_how_many_took_a_text_and_all_before_it() {
     let mut bench = Bench::entered(&["den"]);
     let ids: Vec<_> = ["a", "b", "c"].map(|text| bench.say(None, text)).into();

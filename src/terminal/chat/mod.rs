@@ -185,7 +185,7 @@ impl Front {
             log.show_on(&screen);
             (Input::new(move |prompt| line.read(prompt))?, screen)
         } else {
-            (Input::new(|_| plain::read())?, Screen::new(style, plain::print)?)
+            (Input::new(plain::reader())?, Screen::new(style, plain::print)?)
         };
         Ok(Self { manner, person, input, screen, gate, known, name: None, history: None, unwritten: false })
     }

@@ -150,10 +150,12 @@ impl<'a> Talk<'a> {
             let client = self.client.clone();
             self.meanwhile(client.leave()).await;
         }
-        self.catch_up().await?;
+        // What was typed is said, also when nobody looks any more.
+        let mut shown = self.catch_up().await;
         while let Some(event) = self.events.next().await {
-            self.hear(event).await?;
+            shown = self.hear(event).await.and(shown);
         }
+        shown?;
         self.show_states(None).await?;
         if self.front.manner.json { Ok(()) } else { self.tell_end().await }
     }
@@ -187,7 +189,8 @@ impl<'a> Talk<'a> {
             tokio::select! {
                 biased;
                 done = &mut future => return done,
-                event = self.events.next() => match event {
+                // A client to which nobody listens hears no more, and does what it was asked all the same.
+                event = self.events.next(), if self.behind.len() < BEHIND => match event {
                     Some(event) => self.behind.push_back(event),
                     None => return future.await,
                 },
@@ -466,7 +469,7 @@ impl<'a> Talk<'a> {
     fn know(&self, name: &str) {
         let mut known = lock(&self.front.known);
         // Anybody may come under any number of names.
-        if known.names.len() < KNOWN {
+        if known.names.len() < KNOWN && name.len() <= LONGEST_NAME {
             known.names.insert(name.to_owned());
         }
     }
@@ -510,6 +513,10 @@ const OWN: &str = "cmd!";
 const LEAVES: &str = "cmd!client_exit";
 /// Names that are remembered to be completed.
 const KNOWN: usize = 1024;
+/// Events that wait while something else is waited for.
+const BEHIND: usize = 1024;
+/// Bytes of a name that somebody types.
+const LONGEST_NAME: usize = 256;
 /// Messages that `:history` shows, where none says how many.
 const HISTORY: usize = 20;
 /// How long the prompt waits to know where the next line goes.
