@@ -48,6 +48,7 @@
 //! - [`bot`]: bots that answer in rooms, and the trait for one's own.
 //! - [`client`]: taking part in a chat that somebody else serves: texts that are not lost, connections that come back.
 //! - `server` (feature `server`): rooms and the registry in one, as `talk-server` runs them.
+//! - [`tape`]: what connections hear and write, for a recorder of one's own; `server` has one that writes files.
 //! - [`codec`]: the wires as pure functions. [`text`]: what makes a stranger's text safe to show.
 //! - [`limits`]: every bound, with its unit, default and reason.
 //!
@@ -87,6 +88,8 @@ pub mod secret;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod store;
+#[cfg(feature = "net")]
+pub mod tape;
 #[cfg(feature = "terminal")]
 pub mod terminal;
 #[cfg(feature = "testing")]

@@ -112,6 +112,8 @@ pub struct Limits {
     /// is beyond it makes a second record, and a stranger would have written all of that. What is longer is cut. Over
     /// UDP 2,048 at most, in RFC 3164 1,024.
     pub syslog_record: usize,
+    /// Bytes of all recordings in a server's directory for them. 256 MiB. Then each of them ends, and says so.
+    pub recordings: u64,
     /// Writes that wait for a store's writer thread. 4,096. One more waits in its own task.
     pub store_queue: usize,
 }
@@ -162,6 +164,7 @@ impl Default for Limits {
             console_messages: 64,
             syslog_queue: 4096,
             syslog_record: 8000,
+            recordings: 256 * 1024 * 1024,
             store_queue: 4096,
         }
     }

@@ -147,6 +147,7 @@ fn a_program_follows_a_server_that_is_killed_and_comes_back() {
     assert_eq!(ann.0.finish().code(), Some(0));
     server.kill();
     let mut ann = Program::start(server.room(&home, "ann", "--json --once"));
+    assert!(ann.event("error")["text"].as_str().unwrap().starts_with("the connection is lost"));
     assert_eq!(ann.event("ended")["how"], "lost");
     assert_eq!(ann.0.wait().code(), Some(4));
 }

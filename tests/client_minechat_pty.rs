@@ -7,39 +7,8 @@ mod common;
 use std::process::Command;
 
 use common::programs::{ClientProgram, Home};
+use common::terminal::Terminal;
 use common::wires_program::WiresProgram;
-use rexpect::process::WaitStatus;
-use rexpect::reader::Options;
-use rexpect::session::{PtySession, spawn_with_options};
-
-/// A client on a pseudo-terminal.
-struct Terminal(PtySession);
-
-impl Terminal {
-    fn start(mut command: Command) -> Self {
-        command.env("TERM", "xterm").env("NO_COLOR", "1");
-        let options = Options::new().timeout_ms(Some(30_000)).strip_ansi_escape_codes(true);
-        Self(spawn_with_options(command, options).unwrap())
-    }
-
-    fn send(&mut self, keys: &str) {
-        self.0.send(keys).unwrap();
-        self.0.flush().unwrap();
-    }
-
-    /// Waits until the screen shows this.
-    fn sees(&mut self, text: &str) {
-        self.0.exp_string(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
-    }
-
-    fn ends(mut self) -> i32 {
-        self.0.exp_eof().unwrap();
-        match self.0.process().wait().unwrap() {
-            WaitStatus::Exited(_, code) => code,
-            other => panic!("{other:?}"),
-        }
-    }
-}
 
 fn chat(home: &Home, server: &WiresProgram, mode: &str) -> Command {
     home.client(&format!("{mode} -lp {} -wp {} -hp chat.txt", server.listen, server.write))

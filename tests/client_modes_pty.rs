@@ -4,66 +4,9 @@
 
 mod common;
 
-use std::fs::File;
-use std::process::Command;
-
 use common::programs::{ClientProgram, Home};
+use common::terminal::Terminal;
 use common::wires_program::WiresProgram;
-use rexpect::process::WaitStatus;
-use rexpect::reader::Options;
-use rexpect::session::{PtySession, spawn_with_options};
-
-/// A client on a pseudo-terminal.
-struct Terminal {
-    pty: PtySession,
-    handle: File,
-}
-
-impl Terminal {
-    fn start(command: Command) -> Self {
-        Self::start_with(command, false)
-    }
-
-    /// `raw`: escape sequences are seen, not filtered out.
-    fn start_with(mut command: Command, raw: bool) -> Self {
-        command.env("TERM", "xterm").env("NO_COLOR", "1");
-        let options = Options::new().timeout_ms(Some(30_000)).strip_ansi_escape_codes(!raw);
-        let pty = spawn_with_options(command, options).unwrap();
-        let handle = pty.process().get_file_handle().unwrap();
-        Self { pty, handle }
-    }
-
-    fn send(&mut self, keys: &str) {
-        self.pty.send(keys).unwrap();
-        self.pty.flush().unwrap();
-    }
-
-    /// Waits until the screen shows this, and gives what came before.
-    fn sees(&mut self, text: &str) -> String {
-        // The reader takes each byte for a character.
-        let bytes: String = text.bytes().map(char::from).collect();
-        self.pty.exp_string(&bytes).unwrap_or_else(|error| panic!("{text:?}: {error}"))
-    }
-
-    /// Another size of the window.
-    fn resize(&self, columns: u16, rows: u16) {
-        let size = ["cols", &columns.to_string(), "rows", &rows.to_string()].map(str::to_owned);
-        let status = Command::new("stty").args(size).stdin(self.handle.try_clone().unwrap()).status();
-        assert!(status.unwrap().success());
-    }
-
-    /// Waits for the end; the exit code.
-    fn ends(mut self) -> i32 {
-        self.pty.exp_eof().unwrap();
-        let sane = nix::sys::termios::tcgetattr(&self.handle).unwrap().local_flags;
-        let lines = nix::sys::termios::LocalFlags::ICANON;
-        assert!(sane.contains(lines), "the terminal is left as it was found");
-        match self.pty.process().wait().unwrap() {
-            WaitStatus::Exited(_, code) => code,
-            other => panic!("{other:?}"),
-        }
-    }
-}
 
 /// A client on pipes that is connected.
 fn bob(home: &Home, server: &WiresProgram) -> ClientProgram {
@@ -78,6 +21,18 @@ fn ann(home: &Home, server: &WiresProgram, arguments: &str) -> Terminal {
     ann.sees("* connected as ann");
     ann.sees("* your texts go to global");
     ann
+}
+
+#[test]
+fn the_prompt_names_no_room_that_could_not_be_entered() {
+    let home = Home::new();
+    let server = WiresProgram::start(&home);
+    let mut ann = ann(&home, &server, "");
+    ann.send(":enter nowhere\r");
+    let seen = ann.sees("! room nowhere does not exist") + &ann.sees("to global> ");
+    assert!(!seen.contains("to nowhere>"), "{seen}");
+    ann.send(":exit\r");
+    assert_eq!(ann.ends(), 0);
 }
 
 #[test]
@@ -128,6 +83,9 @@ fn a_server_that_is_killed_and_comes_back_does_not_break_the_line() {
     bob.line(|line| line.ends_with("ann: half a line"));
     ann.send("ther\r");
     bob.line(|line| line.ends_with("ann: half another"));
+    // Between two lines the terminal itself would take the end of input.
+    ann.sees("* delivered to 1 of 1: \u{201c}half another\u{201d}");
+    ann.sees("to global> ");
     ann.pty.send_control('d').unwrap();
     assert_eq!(ann.ends(), 0);
 }
@@ -202,7 +160,9 @@ fn escapes_bidi_overrides_and_false_lines_do_not_reach_the_terminal() {
     let server = WiresProgram::start(&home);
     let mut mallory = ClientProgram::start(server.room(&home, "mallory", "--json"));
     mallory.line(|line| line.contains("\"connected\""));
-    let mut ann = Terminal::start_with(server.room(&home, "ann", ""), true);
+    let mut command = server.room(&home, "ann", "");
+    command.env("NO_COLOR", "1");
+    let mut ann = Terminal::start_with(command, true);
     ann.sees("* your texts go to global");
     for (text, shown) in [
         ("\\u001b]0;owned\\u0007\\u001b[2Jx", "mallory: ]0;owned[2Jx"),
@@ -276,6 +236,8 @@ fn console_lines_stand_behind_one_s_own_name() {
     bob.line(|line| line.starts_with("* connected again"));
     alice.send("ne\r");
     bob.line(|line| line == "alice: half a line");
+    alice.sees("ne\r\n");
+    alice.sees("alice > ");
     alice.pty.send_control('d').unwrap();
     assert_eq!(alice.ends(), 0);
 }

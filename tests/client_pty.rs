@@ -4,59 +4,21 @@
 
 mod common;
 
-use std::fs::File;
 use std::net::TcpListener;
 
 use common::programs::{ClientProgram, Home, RegistryProgram, say};
-use rexpect::process::WaitStatus;
-use rexpect::reader::Options;
-use rexpect::session::{PtySession, spawn_with_options};
+use common::terminal::Terminal;
 
-/// A client on a pseudo-terminal.
-struct Terminal {
-    pty: PtySession,
-    port: u16,
-    handle: File,
-}
-
-impl Terminal {
-    /// Starts, and waits for the first prompt. `raw`: escape sequences are seen, not filtered out.
-    fn start(home: &Home, registry: &RegistryProgram, raw: bool, variables: &[(&str, &str)]) -> Self {
-        let mut command = home.client(&format!("--name ann --port 0 --registry {}", registry.url));
-        command.env("TERM", "xterm").envs(variables.iter().copied());
-        let options = Options::new().timeout_ms(Some(30_000)).strip_ansi_escape_codes(!raw);
-        let mut pty = spawn_with_options(command, options).unwrap();
-        let handle = pty.process().get_file_handle().unwrap();
-        let (_, port) = pty.exp_regex("http://127.0.0.1:[0-9]+").unwrap();
-        let port = port.rsplit(':').next().unwrap().parse().unwrap();
-        pty.exp_string("(you)").unwrap();
-        pty.exp_string("> ").unwrap();
-        Self { pty, port, handle }
-    }
-
-    fn send(&mut self, keys: &str) {
-        self.pty.send(keys).unwrap();
-        self.pty.flush().unwrap();
-    }
-
-    /// Waits until the screen shows this, and gives what came before.
-    fn sees(&mut self, text: &str) -> String {
-        // The reader takes each byte for a character.
-        let bytes: String = text.bytes().map(char::from).collect();
-        self.pty.exp_string(&bytes).unwrap_or_else(|error| panic!("{text:?}: {error}"))
-    }
-
-    /// Waits for the end; the exit code.
-    fn ends(mut self) -> i32 {
-        self.pty.exp_eof().unwrap();
-        let sane = nix::sys::termios::tcgetattr(&self.handle).unwrap().local_flags;
-        let lines = nix::sys::termios::LocalFlags::ICANON;
-        assert!(sane.contains(lines), "the terminal is left as it was found");
-        match self.pty.process().wait().unwrap() {
-            WaitStatus::Exited(_, code) => code,
-            other => panic!("{other:?}"),
-        }
-    }
+/// Ann on a terminal at her first prompt, and the port where she listens. `raw`: escape sequences are seen, not filtered out.
+fn terminal(home: &Home, registry: &RegistryProgram, raw: bool, variables: &[(&str, &str)]) -> (Terminal, u16) {
+    let mut command = home.client(&format!("--name ann --port 0 --registry {}", registry.url));
+    command.envs(variables.iter().copied());
+    let mut ann = Terminal::start_with(command, raw);
+    let (_, port) = ann.pty.exp_regex("http://127.0.0.1:[0-9]+").unwrap();
+    let port = port.rsplit(':').next().unwrap().parse().unwrap();
+    ann.sees("(you)");
+    ann.sees("> ");
+    (ann, port)
 }
 
 fn bob(home: &Home, registry: &RegistryProgram) -> ClientProgram {
@@ -69,13 +31,13 @@ fn a_half_typed_line_stays_whole_while_messages_arrive() {
     let home = Home::new();
     let registry = RegistryProgram::start(&home);
     let mut bob = bob(&home, &registry);
-    let mut ann = Terminal::start(&home, &registry, false, &[]);
+    let (mut ann, port) = terminal(&home, &registry, false, &[]);
     ann.send(":user bob\r");
     ann.sees("to bob> ");
     ann.send("half typed li");
     ann.sees("half typed li");
     for n in 0..20 {
-        say(ann.port, "carol", &format!("message {n}"));
+        say(port, "carol", &format!("message {n}"));
         ann.sees(&format!("carol: message {n}\r\n"));
         // The prompt and what was typed appear again below.
         ann.sees("to bob> half typed li");
@@ -92,10 +54,10 @@ fn a_half_typed_line_stays_whole_while_messages_arrive() {
 fn log_output_does_not_break_the_line_either() {
     let home = Home::new();
     let registry = RegistryProgram::start(&home);
-    let mut ann = Terminal::start(&home, &registry, false, &[("RUST_LOG", "talk=trace,hyper_util=trace")]);
+    let (mut ann, port) = terminal(&home, &registry, false, &[("RUST_LOG", "talk=trace,hyper_util=trace")]);
     ann.send("half typed li");
     ann.sees("half typed li");
-    say(ann.port, "carol", "hi");
+    say(port, "carol", "hi");
     ann.sees("> half typed li");
     // What is sent opens a connection, which is logged.
     ann.send("\u{15}:user ann\r");
@@ -112,8 +74,7 @@ fn many_messages_at_once_come_in_order_while_lines_are_sent() {
     let home = Home::new();
     let registry = RegistryProgram::start(&home);
     let mut bob = bob(&home, &registry);
-    let mut ann = Terminal::start(&home, &registry, false, &[]);
-    let port = ann.port;
+    let (mut ann, port) = terminal(&home, &registry, false, &[]);
     ann.send(":user bob\r");
     ann.sees("to bob> ");
     let speaker = std::thread::spawn(move || (0..100).for_each(|n| drop(say(port, "carol", &format!("<{n}>")))));
@@ -125,6 +86,10 @@ fn many_messages_at_once_come_in_order_while_lines_are_sent() {
     for n in 0..100 {
         ann.sees(&format!("carol: <{n}>\r\n"));
     }
+    // Between two lines the terminal itself would take the end of input, and nobody would hear of it.
+    ann.send("and last\r");
+    ann.sees("and last\r\n");
+    ann.sees("to bob> ");
     ann.pty.send_control('d').unwrap();
     assert_eq!(ann.ends(), 0);
 }
@@ -134,7 +99,7 @@ fn lines_that_were_typed_ahead_are_all_sent() {
     let home = Home::new();
     let registry = RegistryProgram::start(&home);
     let mut bob = bob(&home, &registry);
-    let mut ann = Terminal::start(&home, &registry, false, &[]);
+    let (mut ann, _) = terminal(&home, &registry, false, &[]);
     ann.send(":user bob\rone\rtwo\rthree\r");
     for text in ["one", "two", "three"] {
         assert_eq!(bob.line(|_| true), format!("ann: {text}"));
@@ -149,7 +114,7 @@ fn tab_completes_commands_and_names() {
     let home = Home::new();
     let registry = RegistryProgram::start(&home);
     registry.register("bartholomew", "UDP", 9);
-    let mut ann = Terminal::start(&home, &registry, false, &[]);
+    let (mut ann, port) = terminal(&home, &registry, false, &[]);
     ann.send(":us\t");
     ann.sees(":user ");
     ann.send("ba\t");
@@ -158,7 +123,7 @@ fn tab_completes_commands_and_names() {
     ann.sees("to bartholomew> ");
     // Who writes can be answered before the registry's list is fetched again.
     let _bob = bob(&home, &registry);
-    say(ann.port, "bob", "hi");
+    say(port, "bob", "hi");
     ann.sees("bob: hi");
     ann.send(":user b\t");
     ann.send("o\t\r");
@@ -171,7 +136,7 @@ fn a_prompt_never_names_somebody_whom_the_next_line_does_not_go_to() {
     let home = Home::new();
     let registry = RegistryProgram::start(&home);
     let mut bob = bob(&home, &registry);
-    let mut ann = Terminal::start(&home, &registry, false, &[]);
+    let (mut ann, _) = terminal(&home, &registry, false, &[]);
     ann.send(":user bob\r");
     ann.sees("to bob> ");
     ann.send(":user dora");
@@ -197,7 +162,7 @@ fn the_history_outlives_the_program_and_is_private() {
     use std::os::unix::fs::PermissionsExt;
     let home = Home::new();
     let registry = RegistryProgram::start(&home);
-    let mut ann = Terminal::start(&home, &registry, false, &[]);
+    let (mut ann, _) = terminal(&home, &registry, false, &[]);
     ann.send("remember me\r");
     ann.sees("nobody is chosen");
     ann.sees("> ");
@@ -205,7 +170,7 @@ fn the_history_outlives_the_program_and_is_private() {
     assert_eq!(ann.ends(), 0);
     let file = home.path().join(".local/share/talk/client/history");
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    let mut ann = Terminal::start(&home, &registry, false, &[]);
+    let (mut ann, _) = terminal(&home, &registry, false, &[]);
     ann.send("\u{1b}[A\u{1b}[A");
     ann.sees("remember me");
 }
@@ -214,7 +179,7 @@ fn the_history_outlives_the_program_and_is_private() {
 fn ctrl_c_signs_off() {
     let home = Home::new();
     let registry = RegistryProgram::start(&home);
-    let mut ann = Terminal::start(&home, &registry, false, &[]);
+    let (mut ann, _) = terminal(&home, &registry, false, &[]);
     assert!(registry.users().get("ann").is_some());
     ann.send("half a li");
     ann.sees("half a li");
@@ -228,7 +193,7 @@ fn a_request_to_terminate_signs_off_and_gives_the_terminal_back() {
     let home = Home::new();
     let registry = RegistryProgram::start(&home);
     for signal in [nix::sys::signal::Signal::SIGTERM, nix::sys::signal::Signal::SIGINT] {
-        let mut ann = Terminal::start(&home, &registry, false, &[]);
+        let (mut ann, _) = terminal(&home, &registry, false, &[]);
         ann.send("half a li");
         ann.sees("half a li");
         ann.pty.process_mut().signal(signal).unwrap();
@@ -243,7 +208,7 @@ fn a_second_ctrl_c_does_not_wait_for_what_is_under_way() {
     let registry = RegistryProgram::start(&home);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     registry.register("silent", "HTTP", silent.local_addr().unwrap().port());
-    let mut ann = Terminal::start(&home, &registry, false, &[]);
+    let (mut ann, _) = terminal(&home, &registry, false, &[]);
     ann.send(":user silent\r");
     ann.sees("to silent> ");
     ann.send("anybody there?\r");
@@ -260,14 +225,14 @@ fn a_second_ctrl_c_does_not_wait_for_what_is_under_way() {
 fn escapes_bidi_overrides_and_false_lines_do_not_reach_the_terminal() {
     let home = Home::new();
     let registry = RegistryProgram::start(&home);
-    let mut ann = Terminal::start(&home, &registry, true, &[("NO_COLOR", "1")]);
+    let (mut ann, port) = terminal(&home, &registry, true, &[("NO_COLOR", "1")]);
     for (text, shown) in [
         ("\u{1b}]0;owned\u{7}\u{1b}[2Jx", "]0;owned[2Jx"),
         ("\u{9b}2J\u{90}q", "2Jq"),
         ("hi\nann: forged\u{2028}again", "hi ann: forged again"),
         ("\u{202e}live", "\u{fffd}live"),
     ] {
-        say(ann.port, "mallory", text);
+        say(port, "mallory", text);
         let before = ann.sees(&format!("mallory: {shown}\r\n"));
         for bad in ["\u{1b}]", "\u{1b}[2J", "owned"] {
             assert!(!before.contains(bad), "{before:?}");
@@ -282,8 +247,8 @@ fn colours_are_for_terminals_unless_they_are_not_wanted() {
     let home = Home::new();
     let registry = RegistryProgram::start(&home);
     for (variables, coloured) in [(&[][..], true), (&[("NO_COLOR", "1")], false), (&[("NO_COLOR", "")], true)] {
-        let mut ann = Terminal::start(&home, &registry, true, variables);
-        say(ann.port, "bob", "hi");
+        let (mut ann, port) = terminal(&home, &registry, true, variables);
+        say(port, "bob", "hi");
         ann.sees(if coloured { "\u{1b}[1;36mbob:\u{1b}[0m hi\r\n" } else { "bob: hi\r\n" });
         ann.send("\u{4}");
         assert_eq!(ann.ends(), 0);

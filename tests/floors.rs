@@ -12,6 +12,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("name", 0),
     ("secret", 0),
     ("text", 0),
+    ("tape", 0),
     ("limits", 1),
     ("message", 1),
     ("broker", 2),

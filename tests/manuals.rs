@@ -78,6 +78,9 @@ fn bash_completes_commands_options_and_files() {
         ("room --nick ''", ""),
         ("--name room --onc", "--once"),
         ("pair --pa", "--path"),
+        ("--protocol u", "udp"),
+        ("room --lang ''", "en ru"),
+        ("room --lang r", "ru"),
     ] {
         let command = format!(
             "source complete; COMP_WORDS=(talk-client {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \

@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
                 assert_eq!(not_sent(&body).matches('\n').count(), 1);
             }
             Typed::Hash(hash) => assert_eq!(typed_line(&hash).matches('\n').count(), 1),
-            Typed::New | Typed::Nothing | Typed::TooLong => {}
+            Typed::New | Typed::Nothing | Typed::TooLong | Typed::Http => {}
         }
     }
     if let Ok(text) = std::str::from_utf8(bytes) {

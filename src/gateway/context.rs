@@ -17,6 +17,7 @@ use crate::hub::Hub;
 use crate::net::listener::Connections;
 #[cfg(feature = "server")]
 use crate::net::listener::Counted;
+use crate::tape::{Framing, Recorder, Tape};
 
 /// One wire with its socket open: sessions of its protocol on one side, a hub on the other.
 #[async_trait]
@@ -47,6 +48,7 @@ pub struct Context {
     wires: Arc<Wires>,
     /// Those who have confirmed what they have not said yet.
     confirmed: TaskTracker,
+    recorder: Option<Arc<dyn Recorder>>,
 }
 
 #[derive(Debug)]
@@ -67,7 +69,25 @@ impl Context {
     /// The same beside other connections, with which those from one address are counted together.
     pub(crate) fn beside(connections: &Connections, hub: Hub, stop: CancellationToken) -> Self {
         let wires = Wires { all: connections.clone(), each: Mutex::default() };
-        Self { unsigned: Unsigned::of(hub.limits()), hub, stop, wires: Arc::new(wires), confirmed: TaskTracker::new() }
+        let unsigned = Unsigned::of(hub.limits());
+        Self { unsigned, hub, stop, wires: Arc::new(wires), confirmed: TaskTracker::new(), recorder: None }
+    }
+
+    /// Has what connections hear and write recorded.
+    #[must_use]
+    pub fn recorded(self, recorder: Option<Arc<dyn Recorder>>) -> Self {
+        Self { recorder, ..self }
+    }
+
+    /// A tape for a new connection of a wire, if it is to be recorded.
+    #[must_use]
+    pub fn tape(&self, wire: &'static str, written: Framing) -> Option<Arc<dyn Tape>> {
+        self.recorder.as_ref()?.tape(wire, written)
+    }
+
+    /// Who records.
+    pub(super) fn recorder(&self) -> Option<&Arc<dyn Recorder>> {
+        self.recorder.as_ref()
     }
 
     /// Waits, once [`Context::stop`] has fired, until everything is said that was confirmed to somebody before, a second

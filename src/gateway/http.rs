@@ -30,9 +30,11 @@ use crate::limits::Limits;
 use crate::message::Refusal;
 use crate::name::{Nickname, is_room_protocol_name};
 pub use crate::net::body::Body;
+use crate::net::exchange::{Exchange, Text};
 use crate::net::http::{Answer, Handler, Problem, Upgrade, answer, check_head, read_body};
 use crate::net::upgrade::{check_upgrade, switching};
 use crate::secret::Password;
+use crate::tape::Recorder;
 use crate::text::SafeText;
 
 /// The room server's HTTP over a hub: mount it in any hyper server that serves upgrades, or let
@@ -41,7 +43,8 @@ use crate::text::SafeText;
 /// Mounted, it does not know where anybody comes from: what is bounded by address elsewhere is the host's to bound.
 #[must_use]
 pub fn service(hub: Hub) -> RoomService {
-    RoomService { hub, names: Arc::default(), tasks: TaskTracker::new(), ended: CancellationToken::new() }
+    let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
+    RoomService { hub, names: Arc::default(), tasks, ended, recorder: None }
 }
 
 /// Answers requests to a room server. Cloning is cheap and shares the hub.
@@ -56,6 +59,7 @@ pub struct RoomService {
     tasks: TaskTracker,
     /// Fires when they have had their time to close.
     ended: CancellationToken,
+    recorder: Option<Arc<dyn Recorder>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -79,6 +83,12 @@ impl RoomService {
         self
     }
 
+    /// Has what connections hear and write recorded. Mounted in another's server, it takes each request for a connection.
+    #[must_use]
+    pub fn recorded(self, recorder: Option<Arc<dyn Recorder>>) -> Self {
+        Self { recorder, ..self }
+    }
+
     pub(super) fn limits(&self) -> &Arc<Limits> {
         self.hub.limits()
     }
@@ -97,41 +107,61 @@ impl RoomService {
         self.tasks.wait().await;
     }
 
-    async fn answer(self, request: Request<Incoming>, way: Way, from: Option<SocketAddr>) -> Answer {
+    async fn answer(self, mut request: Request<Incoming>, way: Way, from: Option<SocketAddr>) -> Answer {
+        let mut exchange = Exchange::of(&mut request, self.recorder.as_ref(), "rooms");
         let (head, body) = request.into_parts();
         let (method, path) = (head.method.clone(), head.uri.path().to_owned());
-        let answer = self.route(head, body, way, from).await.unwrap_or_else(Answer::from);
+        let answer = self.route(head, body, way, from, &mut exchange).await.unwrap_or_else(Answer::from);
+        exchange.answer(&answer);
         debug!(%method, path = %SafeText(&path), status = answer.status().as_u16(), "answered");
         answer
     }
 
-    async fn route(&self, head: Parts, body: Incoming, way: Way, from: Option<SocketAddr>) -> Result<Answer, Problem> {
+    async fn route(
+        &self,
+        head: Parts,
+        body: Incoming,
+        way: Way,
+        from: Option<SocketAddr>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Problem> {
         check_head(&head, self.limits())?;
         check_host(&head.headers, &self.names.hosts)?;
         let origin = check_origin(&head.headers, &self.names.origins)?;
         match (head.uri.path(), &head.method) {
             ("/auth", &Method::POST) => {
-                let mut answer = self.sign_in(&head, body, from).await.unwrap_or_else(Answer::from);
+                let mut answer = self.sign_in(&head, body, from, exchange).await.unwrap_or_else(Answer::from);
                 allow(&mut answer, origin);
                 Ok(answer)
             }
             ("/auth", &Method::DELETE) => {
-                let mut answer = self.sign_out(&head).await.unwrap_or_else(Answer::from);
+                let mut answer = self.sign_out(&head, body, exchange).await.unwrap_or_else(Answer::from);
                 allow(&mut answer, origin);
                 Ok(answer)
             }
             ("/auth", &Method::OPTIONS) if origin.is_some() => Ok(preflight(origin)),
             ("/auth", _) => Err(Problem::method("POST, DELETE")),
-            ("/ws", &Method::GET) => self.upgrade(head, body, way, from).await,
+            ("/ws", &Method::GET) => self.upgrade(head, body, way, from, exchange).await,
             ("/ws", _) => Err(Problem::method("GET")),
             _ => Err(Problem::new(StatusCode::NOT_FOUND, "the paths here are /auth and /ws")),
         }
     }
 
-    async fn sign_in(&self, head: &Parts, body: Incoming, from: Option<SocketAddr>) -> Result<Answer, Problem> {
+    async fn sign_in(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        from: Option<SocketAddr>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Problem> {
         let body = read_body(body, self.limits()).await?;
         let forbidden = |detail: String| Problem::new(StatusCode::FORBIDDEN, detail);
-        let SignIn { nickname, secret } = SignIn::read(head.uri.query(), &head.headers, &body)?;
+        let asked = SignIn::read(head.uri.query(), &head.headers, &body);
+        exchange.ask_with(|| match &asked {
+            Ok(asked) => asked.noted(&head.headers, &body),
+            Err(_) => Text::unread(body.len()),
+        });
+        let SignIn { nickname, secret } = asked?;
         let nickname = nickname
             .ok_or_else(|| forbidden("'nickname' is missing: send it in the query, a form or a JSON object".into()))?;
         let name = Nickname::new(&nickname).ok().filter(|_| is_room_protocol_name(&nickname));
@@ -158,13 +188,17 @@ impl RoomService {
             SignInError::Refused(Refusal::Unavailable) => unavailable(),
             _ => forbidden(error.to_string()),
         })?;
+        exchange.secret(token.reveal());
         let body = json!({ "token": token.reveal() }).to_string();
         let mut answer = answer(StatusCode::CREATED, "application/json", body);
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(answer)
     }
 
-    async fn sign_out(&self, head: &Parts) -> Result<Answer, Problem> {
+    async fn sign_out(&self, head: &Parts, body: Incoming, exchange: &mut Exchange) -> Result<Answer, Problem> {
+        if body.is_end_stream() {
+            exchange.ask();
+        }
         let token = bearer_token(&head.headers).ok_or_else(unauthorized)?;
         match self.hub.sign_out(&token).await {
             Ok(true) => {
@@ -183,6 +217,7 @@ impl RoomService {
         body: Incoming,
         way: Way,
         from: Option<SocketAddr>,
+        exchange: &mut Exchange,
     ) -> Result<Answer, Problem> {
         let accept = check_upgrade(&head.headers).map_err(|mut problem| {
             problem.status = StatusCode::BAD_REQUEST;
@@ -200,7 +235,8 @@ impl RoomService {
             }
         }
         let (token, protocol) = known.ok_or_else(unauthorized)?;
-        let upgrade = Upgrade::of(&mut Request::from_parts(head, body));
+        exchange.ask();
+        let upgrade = Upgrade::of(&mut Request::from_parts(head, body)).taped(exchange.tape());
         let session =
             rooms::serve(upgrade, way, self.hub.clone(), token, mode, from.map(|from| from.ip().to_canonical()));
         let ended = self.ended.clone();
@@ -214,6 +250,10 @@ impl RoomService {
 impl Handler for RoomService {
     fn handle(&self, request: Request<Incoming>, from: SocketAddr) -> impl Future<Output = Answer> + Send {
         self.clone().answer(request, Way::Own, Some(from))
+    }
+
+    fn recorder(&self) -> Option<Arc<dyn Recorder>> {
+        self.recorder.clone()
     }
 }
 

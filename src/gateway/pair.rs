@@ -92,7 +92,8 @@ impl Gateway for Pair {
     }
 
     async fn serve(self: Box<Self>, context: Context) {
-        let Self { port, welcome } = *self;
+        let Self { port, mut welcome } = *self;
+        welcome.recorder = context.recorder().map(|recorder| (NAME, recorder.clone()));
         let (limits, connections, stop) =
             (context.hub.limits().clone(), context.connections(NAME), context.stop.clone());
         let session = move |upgrade, from: SocketAddr| {

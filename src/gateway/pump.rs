@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::hub::{Batch, Encoding, End, Flushed, Offered, Outbox, Sink};
 use crate::limits::Limits;
 use crate::net::http::linger;
+use crate::tape::Tape;
 
 /// Where the frames for a member go. The socket stands here, beside the member's queue: a turn comes by a thousand of
 /// them, and each other place it had to look at would cost.
@@ -24,12 +25,18 @@ pub(super) struct Socket {
     encoding: &'static Encoding,
     echo: bool,
     stream: TcpStream,
+    tape: Option<Arc<dyn Tape>>,
 }
 
 impl Socket {
     /// A member's way out over a socket.
-    pub(super) fn outbox(stream: TcpStream, encoding: &'static Encoding, limits: &Limits) -> Arc<Outbox<Self>> {
-        Self::with_echo(stream, encoding, true, limits)
+    pub(super) fn outbox(
+        stream: TcpStream,
+        encoding: &'static Encoding,
+        limits: &Limits,
+        tape: Option<Arc<dyn Tape>>,
+    ) -> Arc<Outbox<Self>> {
+        Self::with_echo(stream, encoding, true, limits, tape)
     }
 
     /// The same; with `echo` the member hears in a room what it said there.
@@ -38,19 +45,24 @@ impl Socket {
         encoding: &'static Encoding,
         echo: bool,
         limits: &Limits,
+        tape: Option<Arc<dyn Tape>>,
     ) -> Arc<Outbox<Self>> {
-        Arc::new(Outbox::new(Self { echo, ..Self::new(stream, encoding) }, limits))
+        Arc::new(Outbox::new(Self { echo, ..Self::new(stream, encoding, tape) }, limits))
     }
 
     /// The socket, for a way out that is not it alone.
-    pub(super) fn new(stream: TcpStream, encoding: &'static Encoding) -> Self {
+    pub(super) fn new(stream: TcpStream, encoding: &'static Encoding, tape: Option<Arc<dyn Tape>>) -> Self {
         // A machine that vanished says nothing, so only the system finds out.
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
-        Self { encoding, echo: true, stream }
+        Self { encoding, echo: true, stream, tape }
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+
+    pub(super) fn tape(&self) -> Option<&Arc<dyn Tape>> {
+        self.tape.as_ref()
     }
 }
 
@@ -66,6 +78,9 @@ impl Sink for Socket {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.stream.try_write(batch.bytes()),
             sent => sent,
         };
+        if let (Some(tape), Ok(written)) = (&self.tape, &sent) {
+            tape.wrote(&batch.bytes().slice(..*written));
+        }
         match sent {
             Ok(written) if written == batch.bytes().len() => Offered::All,
             Ok(0) => Offered::Full,
@@ -107,7 +122,7 @@ pub(super) type Foreign = TokioIo<hyper::upgrade::Upgraded>;
 /// The way out of a connection, for what rooms could not write themselves.
 pub(super) enum Out {
     Own(Arc<Outbox<Socket>>),
-    Foreign(WriteHalf<Foreign>),
+    Foreign(WriteHalf<Foreign>, Option<Arc<dyn Tape>>),
 }
 
 impl Out {
@@ -137,7 +152,7 @@ impl Out {
                 Ok(()) => outbox.flush(),
                 Err(_) => Flushed::Gone,
             },
-            Self::Foreign(writer) => poll_fn(|cx| poll_flush(writer, outbox, cx)).await,
+            Self::Foreign(writer, tape) => poll_fn(|cx| poll_flush(writer, tape.as_ref(), outbox, cx)).await,
         }
     }
 
@@ -165,7 +180,7 @@ impl Out {
                 }
                 let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
             }
-            Self::Foreign(writer) => {
+            Self::Foreign(writer, _) => {
                 let shutdown = poll_fn(|cx| Pin::new(&mut *writer).poll_shutdown(cx));
                 let _ = tokio::time::timeout_at(deadline, shutdown).await;
             }
@@ -173,7 +188,12 @@ impl Out {
     }
 }
 
-fn poll_flush(writer: &mut WriteHalf<Foreign>, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<Flushed> {
+fn poll_flush(
+    writer: &mut WriteHalf<Foreign>,
+    tape: Option<&Arc<dyn Tape>>,
+    outbox: &Outbox,
+    cx: &mut Context<'_>,
+) -> Poll<Flushed> {
     let mut full = false;
     let flushed = outbox.flush_with(|batch| {
         let bytes = batch.bytes();
@@ -181,7 +201,12 @@ fn poll_flush(writer: &mut WriteHalf<Foreign>, outbox: &Outbox, cx: &mut Context
         while written < bytes.len() {
             match Pin::new(&mut *writer).poll_write(cx, &bytes[written..]) {
                 Poll::Ready(Ok(0) | Err(_)) => return Offered::Gone,
-                Poll::Ready(Ok(more)) => written += more,
+                Poll::Ready(Ok(more)) => {
+                    if let Some(tape) = tape {
+                        tape.wrote(&bytes.slice(written..written + more));
+                    }
+                    written += more;
+                }
                 Poll::Pending => {
                     full = true;
                     return Offered::Part(written);

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::codec::json;
 use crate::codec::rooms::{Mode, SUBPROTOCOL};
+use crate::net::exchange::Text;
 use crate::net::http::{Problem, media_type, percent_decode};
 use crate::secret::Secret;
 
@@ -94,6 +95,45 @@ impl SignIn {
         }
         Ok(this)
     }
+}
+
+impl SignIn {
+    /// The body, as it is recorded: what was read of it, in its own form.
+    pub(super) fn noted(&self, headers: &HeaderMap, body: &Bytes) -> Text {
+        let mut text = Text::default();
+        if body.is_empty() {
+            return text;
+        }
+        let form = media_type(headers).as_deref() == Some(FORM);
+        let (first, next, last) = if form { ("", "&", "") } else { ("{\"", "\",\"", "\"}") };
+        let named = [(NICKNAME, &self.nickname), (SECRET, &self.secret)];
+        let mut before = first;
+        for (key, value) in named.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?))) {
+            text.plain(&format!("{before}{key}{}", if form { "=" } else { "\":\"" }));
+            before = next;
+            match (key, form) {
+                (SECRET, _) => text.secret(value),
+                (_, true) => text.plain(&percent_encode(value)),
+                // Without the quotes around it, which stand there.
+                (_, false) => {
+                    let quoted = Value::from(value).to_string();
+                    text.plain(&quoted[1..quoted.len() - 1]);
+                }
+            }
+        }
+        match (before == first, form) {
+            (true, false) => text.plain("{}"),
+            (true, true) => {}
+            (false, _) => text.plain(last),
+        }
+        text
+    }
+}
+
+fn percent_encode(text: &str) -> String {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-._~".contains(b);
+    let encode = |b: u8| if plain(&b) { char::from(b).to_string() } else { format!("%{b:02X}") };
+    text.bytes().map(encode).collect()
 }
 
 type Fields = Vec<(&'static str, String)>;

@@ -15,9 +15,11 @@ use tracing::{Instrument, debug_span};
 
 use super::request::{check_host, check_origin};
 use crate::limits::Limits;
+use crate::net::exchange::Exchange;
 use crate::net::http::{Answer, Handler, Problem, Upgrade, check_head, serve_counted};
 use crate::net::listener::Connections;
 use crate::net::upgrade::{check_upgrade, switching};
+use crate::tape::Recorder;
 
 /// Who may come: the names that the server goes by in `Host`, besides those of this machine, and the origins of pages,
 /// besides its own.
@@ -25,6 +27,8 @@ use crate::net::upgrade::{check_upgrade, switching};
 pub(super) struct Welcome {
     pub(super) hosts: Vec<String>,
     pub(super) origins: Vec<String>,
+    /// Who records, and what the wire is called there.
+    pub(super) recorder: Option<(&'static str, Arc<dyn Recorder>)>,
 }
 
 /// Gives each upgrade and where it comes from to `session`, which ends soon after `stop` fired, or is dropped when
@@ -87,7 +91,20 @@ where
     S: Fn(Upgrade, SocketAddr) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    fn upgrade(&self, request: Request<Incoming>, from: SocketAddr) -> Result<Answer, Problem> {
+    fn answer(&self, mut request: Request<Incoming>, from: SocketAddr) -> Answer {
+        let (wire, recorder) = self.welcome.recorder.as_ref().map_or(("", None), |(wire, own)| (*wire, Some(own)));
+        let mut exchange = Exchange::of(&mut request, recorder, wire);
+        let answer = self.upgrade(request, from, &mut exchange).unwrap_or_else(Answer::from);
+        exchange.answer(&answer);
+        answer
+    }
+
+    fn upgrade(
+        &self,
+        request: Request<Incoming>,
+        from: SocketAddr,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Problem> {
         let (head, body) = request.into_parts();
         check_head(&head, &self.limits)?;
         check_host(&head.headers, &self.welcome.hosts)?;
@@ -99,7 +116,8 @@ where
         if !body.is_end_stream() {
             return Err(Problem::bad("an upgrade has no body").with(CONNECTION, "close"));
         }
-        let upgrade = Upgrade::of(&mut Request::from_parts(head, body));
+        exchange.ask();
+        let upgrade = Upgrade::of(&mut Request::from_parts(head, body)).taped(exchange.tape());
         let session = (self.session)(upgrade, from);
         let span = debug_span!("websocket", %from);
         // In a box, as each of the layers around it would hold it twice.
@@ -114,7 +132,11 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn handle(&self, request: Request<Incoming>, from: SocketAddr) -> impl Future<Output = Answer> + Send {
-        std::future::ready(self.upgrade(request, from).unwrap_or_else(Answer::from))
+        std::future::ready(self.answer(request, from))
+    }
+
+    fn recorder(&self) -> Option<Arc<dyn Recorder>> {
+        Some(self.welcome.recorder.as_ref()?.1.clone())
     }
 }
 

@@ -28,6 +28,7 @@ use crate::limits::Limits;
 use crate::message::Closing;
 use crate::net::http::{self, Upgrade, Upgraded};
 use crate::net::listener::Place;
+use crate::tape::{self, Piece, Tape};
 
 /// Whose server the connection came through.
 #[derive(Clone, Copy, Debug)]
@@ -117,13 +118,15 @@ pub(super) async fn open_without_echo(
     encoding: &'static Encoding,
     limits: &Limits,
 ) -> Option<Opened> {
+    let tape = upgrade.tape();
     let Upgraded { io, read, place } = upgrade.wait().await?;
-    let own = Socket::with_echo(io.into_stream()?, encoding, false, limits);
+    let own = Socket::with_echo(io.into_stream()?, encoding, false, limits, tape);
     Some(Opened::own(own, &read, place))
 }
 
 /// The connection once its 101 is written; `None` when it ended before.
 pub(super) async fn open(upgrade: Upgrade, way: Way, encoding: &'static Encoding, limits: &Limits) -> Option<Opened> {
+    let tape = upgrade.tape();
     let (stream, read, place) = match way {
         Way::Own => {
             let Upgraded { io, read, place } = upgrade.wait().await?;
@@ -135,13 +138,13 @@ pub(super) async fn open(upgrade: Upgrade, way: Way, encoding: &'static Encoding
             http::Foreign::Other(io) => {
                 let (reader, writer) = tokio::io::split(io);
                 let outbox = Queue::outbox(encoding, limits);
-                let wire = Wire { reader: Reader::Foreign(reader), outbox: outbox.clone() };
+                let wire = Wire { reader: Reader::Foreign(reader, tape.clone()), outbox: outbox.clone() };
                 let way_in = WayIn { wire, read: Vec::new() };
-                return Some(Opened { outbox, out: Out::Foreign(writer), way_in, place: None });
+                return Some(Opened { outbox, out: Out::Foreign(writer, tape), way_in, place: None });
             }
         },
     };
-    Some(Opened::own(Socket::outbox(stream, encoding, limits), &read, place))
+    Some(Opened::own(Socket::outbox(stream, encoding, limits, tape), &read, place))
 }
 
 /// The next frame, while `carry` carries what waits; at the end the code and the reason to close with, if there is
@@ -155,6 +158,9 @@ pub(super) async fn next(
         () = carry => return Err(None),
         frame = frames.next() => frame,
     };
+    if let Some(tape) = frames.get_ref().tape() {
+        note(tape, frame.as_ref().and_then(|frame| frame.as_ref().ok()));
+    }
     match frame {
         Some(Ok(frame)) => Ok(frame),
         Some(Err(error)) => Err(close_for(&error)),
@@ -280,13 +286,38 @@ pub(super) fn question() -> Bytes {
 /// The way in of a connection.
 enum Reader {
     Own(Arc<Outbox<Socket>>),
-    Foreign(ReadHalf<Foreign>),
+    Foreign(ReadHalf<Foreign>, Option<Arc<dyn Tape>>),
 }
 
 /// What tungstenite takes for the socket: it reads there, and writes to the member's queue.
 pub(super) struct Wire {
     reader: Reader,
     outbox: Arc<Outbox>,
+}
+
+impl Wire {
+    fn tape(&self) -> Option<&Arc<dyn Tape>> {
+        match &self.reader {
+            Reader::Own(own) => own.sink().tape(),
+            Reader::Foreign(_, tape) => tape.as_ref(),
+        }
+    }
+}
+
+/// Notes a frame that came, or that none comes any more.
+#[cold]
+fn note(tape: &Arc<dyn Tape>, frame: Option<&Frame>) {
+    let (kind, payload) = match frame {
+        Some(Frame::Text(text)) => (tape::Frame::Text, text.as_bytes()),
+        Some(Frame::Binary(bytes)) => (tape::Frame::Binary, &**bytes),
+        Some(Frame::Ping(bytes)) => (tape::Frame::Ping, &**bytes),
+        Some(Frame::Pong(bytes)) => (tape::Frame::Pong, &**bytes),
+        Some(Frame::Close(Some(close))) => (tape::Frame::Close(Some(close.code.into())), close.reason.as_bytes()),
+        Some(Frame::Close(None)) => (tape::Frame::Close(None), &[][..]),
+        Some(Frame::Frame(_)) => return,
+        None => return tape.ended(),
+    };
+    tape.note(tape::Way::In, kind, &[Piece::Plain(payload)]);
 }
 
 impl AsyncRead for Wire {
@@ -300,7 +331,7 @@ impl AsyncRead for Wire {
                     done => return Poll::Ready(done),
                 }
             },
-            Reader::Foreign(reader) => Pin::new(reader).poll_read(cx, buf),
+            Reader::Foreign(reader, _) => Pin::new(reader).poll_read(cx, buf),
         }
     }
 }

@@ -33,6 +33,7 @@ use super::body::Pieces;
 use super::io::{Io, Shared};
 use super::listener::{Connections, Place, accept};
 use crate::limits::Limits;
+use crate::tape::{Recorder, Reel, Tape};
 
 /// Every body that we send is short and whole.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -40,6 +41,11 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 /// What answers requests. It must be cheap to clone.
 pub(crate) trait Handler: Clone + Send + Sync + 'static {
     fn handle(&self, request: Request<Incoming>, from: SocketAddr) -> impl Future<Output = Answer> + Send;
+
+    /// Who records what comes by a new connection; the connection's [`Reel`] comes with each of its requests.
+    fn recorder(&self) -> Option<Arc<dyn Recorder>> {
+        None
+    }
 }
 
 /// Serves until `stop`, then lets requests in progress finish for [`Limits::grace`], and returns. A request is in
@@ -131,6 +137,7 @@ async fn run<H: Handler>(
     limits: &Limits,
     stop: &CancellationToken,
 ) -> hyper::Result<()> {
+    let reel = handler.recorder().map(Reel::new);
     let service = service_fn(|mut request: Request<Incoming>| {
         shared.answering.store(true, Ordering::Relaxed);
         // A request framed by Transfer-Encoding ends its connection (RFC 9112, section 6.1): if something before us
@@ -141,6 +148,9 @@ async fn run<H: Handler>(
         // hyper leaves a way to upgrade there, and nothing else.
         if !request.extensions().is_empty() {
             request.extensions_mut().insert(place.clone());
+        }
+        if let Some(reel) = &reel {
+            request.extensions_mut().insert(reel.clone());
         }
         let answer = (!smuggles).then(|| handler.handle(request, from));
         async move {
@@ -185,6 +195,8 @@ async fn run<H: Handler>(
 pub(crate) struct Upgrade {
     done: OnUpgrade,
     place: Option<Arc<Place>>,
+    /// On which it is recorded.
+    tape: Option<Arc<dyn Tape>>,
 }
 
 /// A connection that left HTTP.
@@ -208,7 +220,17 @@ impl Upgrade {
     /// Takes the connection of a request that will be answered 101.
     pub(crate) fn of(request: &mut Request<Incoming>) -> Self {
         let place = request.extensions_mut().remove();
-        Self { done: hyper::upgrade::on(request), place }
+        Self { done: hyper::upgrade::on(request), place, tape: None }
+    }
+
+    /// Records on that tape what comes behind the upgrade.
+    pub(crate) fn taped(self, tape: Option<Arc<dyn Tape>>) -> Self {
+        Self { tape, ..self }
+    }
+
+    /// The tape on which it is recorded.
+    pub(crate) fn tape(&self) -> Option<Arc<dyn Tape>> {
+        self.tape.clone()
     }
 
     /// The connection of another's server once its 101 is written; `None` when it ended before.

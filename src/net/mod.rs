@@ -4,6 +4,7 @@ pub(crate) mod backoff;
 pub(crate) mod base;
 pub(crate) mod body;
 pub(crate) mod client;
+pub(crate) mod exchange;
 pub(crate) mod http;
 pub(crate) mod io;
 pub(crate) mod lately;

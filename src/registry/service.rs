@@ -25,9 +25,11 @@ use crate::codec::registry::{MEDIA_TYPE_V1, MEDIA_TYPE_V2, Version, decode_post,
 use crate::limits::Limits;
 use crate::name::UserName;
 use crate::net::body::Body;
+use crate::net::exchange::{Exchange, Text};
 use crate::net::http::{Answer, Handler, Problem, answer, check_head, read_body};
 use crate::net::spoken::Spoken;
 use crate::store::{Claim, Clock, Registration, RegistryStore, StoreError};
+use crate::tape::Recorder;
 use crate::text::SafeText;
 
 /// The registry's REST over a store: mount it in any hyper server, or let [`Registry`](super::Registry) serve it.
@@ -39,6 +41,7 @@ pub fn service(store: Arc<dyn RegistryStore>) -> RegistryService {
         clock: Clock::start(),
         lists: Arc::default(),
         spoken: Spoken::default(),
+        recorder: None,
     }
 }
 
@@ -53,6 +56,7 @@ pub struct RegistryService {
     pub(super) clock: Clock,
     lists: Arc<Lists>,
     spoken: Spoken,
+    recorder: Option<Arc<dyn Recorder>>,
 }
 
 impl RegistryService {
@@ -67,6 +71,13 @@ impl RegistryService {
     /// [`Registry`](super::Registry) or a message server, which know that.
     pub fn spoken(mut self, spoken: Spoken) -> Self {
         self.spoken = spoken;
+        self
+    }
+
+    /// Has what connections hear and write recorded. Mounted in another's server, it takes each request for a connection.
+    #[must_use]
+    pub fn recorded(mut self, recorder: Option<Arc<dyn Recorder>>) -> Self {
+        self.recorder = recorder;
         self
     }
 
@@ -87,19 +98,27 @@ impl RegistryService {
         }
     }
 
-    async fn answer<B>(self, request: Request<B>, from: Option<IpAddr>) -> Answer
+    async fn answer<B>(self, mut request: Request<B>, from: Option<IpAddr>) -> Answer
     where
         B: hyper::body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
+        let mut exchange = Exchange::of(&mut request, self.recorder.as_ref(), "registry");
         let (head, body) = request.into_parts();
-        let answer = self.route(&head, body, from).await.unwrap_or_else(Answer::from);
+        let answer = self.route(&head, body, from, &mut exchange).await.unwrap_or_else(Answer::from);
+        exchange.answer(&answer);
         let path = SafeText(head.uri.path());
         debug!(method = %head.method, %path, status = answer.status().as_u16(), "answered");
         answer
     }
 
-    async fn route<B>(&self, head: &Parts, body: B, from: Option<IpAddr>) -> Result<Answer, Problem>
+    async fn route<B>(
+        &self,
+        head: &Parts,
+        body: B,
+        from: Option<IpAddr>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Problem>
     where
         B: hyper::body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -111,9 +130,9 @@ impl RegistryService {
         match (route, &head.method) {
             (Route::Health, &Method::GET | &Method::HEAD) => Ok(healthy()),
             (Route::Users, &Method::GET | &Method::HEAD) => self.list(head).await,
-            (Route::Users, &Method::POST) => self.post(head, body, from).await,
+            (Route::Users, &Method::POST) => self.post(head, body, from, exchange).await,
             (Route::User(name), &Method::GET | &Method::HEAD) => self.get(head, name).await,
-            (Route::User(name), &Method::PUT) => self.put(head, name, body, from).await,
+            (Route::User(name), &Method::PUT) => self.put(head, name, body, from, exchange).await,
             (Route::User(name), &Method::DELETE) => self.delete(head, name).await,
             (route, _) => Err(Problem::method(route.methods())),
         }
@@ -138,7 +157,13 @@ impl RegistryService {
         }
     }
 
-    async fn post<B>(&self, head: &Parts, body: B, from: Option<IpAddr>) -> Result<Answer, Problem>
+    async fn post<B>(
+        &self,
+        head: &Parts,
+        body: B,
+        from: Option<IpAddr>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Problem>
     where
         B: hyper::body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -146,6 +171,7 @@ impl RegistryService {
         let (secret, ttl) = (secret(&head.headers)?, ttl(head.uri.query())?);
         let version = body_version(&head.headers)?;
         let body = read_body(body, &self.limits).await?;
+        exchange.ask_with(|| Text::of(&body));
         let (name, placement) = decode_post(&body, version).map_err(unreadable)?;
         let claim = Claim { placement, secret, ttl };
         self.store.insert(&name, &claim, self.clock.now()).await.map_err(refusal)?;
@@ -153,7 +179,14 @@ impl RegistryService {
         Ok(done())
     }
 
-    async fn put<B>(&self, head: &Parts, name: &str, body: B, from: Option<IpAddr>) -> Result<Answer, Problem>
+    async fn put<B>(
+        &self,
+        head: &Parts,
+        name: &str,
+        body: B,
+        from: Option<IpAddr>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Problem>
     where
         B: hyper::body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -162,6 +195,7 @@ impl RegistryService {
         let (secret, ttl) = (secret(&head.headers)?, ttl(head.uri.query())?);
         let version = body_version(&head.headers)?;
         let body = read_body(body, &self.limits).await?;
+        exchange.ask_with(|| Text::of(&body));
         let placement = decode_put(&body, version).map_err(unreadable)?;
         let claim = Claim { placement, secret, ttl };
         self.store.upsert(&name, &claim, self.clock.now()).await.map_err(refusal)?;
@@ -186,6 +220,10 @@ impl RegistryService {
 impl Handler for RegistryService {
     fn handle(&self, request: Request<Incoming>, from: SocketAddr) -> impl Future<Output = Answer> + Send {
         self.clone().answer(request, Some(from.ip()))
+    }
+
+    fn recorder(&self) -> Option<Arc<dyn Recorder>> {
+        self.recorder.clone()
     }
 }
 

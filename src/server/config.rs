@@ -35,6 +35,9 @@ pub struct Config {
     pub drain_delay: Duration,
     /// The directory for everything that is kept.
     pub data: Option<PathBuf>,
+    /// The directory for a recording of each connection: nothing is recorded. They hold what is said, also to one alone,
+    /// and no secrets.
+    pub record: Option<PathBuf>,
     /// Keep nothing past the process; `data` does not count then.
     pub memory: bool,
     /// When a message on disk counts as accepted.
@@ -322,6 +325,7 @@ impl Default for Config {
             hosts: Vec::new(),
             drain_delay: Duration::ZERO,
             data: None,
+            record: None,
             memory: true,
             durability: Durability::default(),
             admins: Vec::new(),
@@ -560,6 +564,7 @@ mod tests {
                 "server.port" => "7777",
                 "syslog.to" => "tcp:[::1]:514",
                 "syslog.format" => "rfc3164",
+                "record" => "/var/tapes",
                 _ => "123",
             };
             let typed = set(key, value).unwrap();

@@ -12,6 +12,7 @@ use hyper::{Method, Request, StatusCode};
 use tracing::debug;
 
 use super::metrics::{self, Scrape};
+use super::recorder::Files;
 use super::stores::Stores;
 use crate::gateway::Context;
 use crate::gateway::http::{RoomService, check_own, check_registry};
@@ -22,6 +23,7 @@ use crate::limits::Limits;
 use crate::net::http::{Answer, Handler, Problem, answer};
 use crate::net::listener::Connections;
 use crate::registry::RegistryService;
+use crate::tape::Recorder;
 
 /// Answers every request. Cloning shares everything.
 #[derive(Clone)]
@@ -50,6 +52,7 @@ pub(super) struct Services {
     pub(super) peers: Peers,
     pub(super) stores: Stores,
     pub(super) syslog: Option<Arc<Syslog>>,
+    pub(super) recorder: Option<Arc<Files>>,
 }
 
 impl Door {
@@ -148,6 +151,7 @@ impl Door {
             answers: std::array::from_fn(|i| shared.answers[i].load(Ordering::Relaxed)),
             hub: services.map(|services| (services.hub.gauges(), services.hub.counters().snapshot())),
             syslog: services.and_then(|services| Some(services.syslog.as_ref()?.counted())),
+            recordings: services.and_then(|services| Some(services.recorder.as_ref()?.counted())),
             stores: services.into_iter().flat_map(|services| services.stores.loads()).collect(),
         }
     }
@@ -161,6 +165,10 @@ impl Handler for Door {
             count.fetch_add(1, Ordering::Relaxed);
         }
         answer
+    }
+
+    fn recorder(&self) -> Option<Arc<dyn Recorder>> {
+        Some(self.shared.services.get()?.recorder.clone()?)
     }
 }
 

@@ -62,6 +62,12 @@ pub(super) const KEYS: &[Key] = &[
         "accounts that moderate every room; make each before others can: [\"ann\", \"bob\"]"
     ),
     key!("data", Directory, data, "the directory for users, history and rules"),
+    key!(
+        "record",
+        Recordings,
+        record,
+        "the directory for a recording of each connection, with all that is said there but secrets; or off"
+    ),
     key!("memory", Switch, memory, "keep nothing past the process; 'data' does not count then"),
     key!(
         "durability",
@@ -179,6 +185,7 @@ pub(super) const KEYS: &[Key] = &[
     limit!(console_messages, Count<1>, "messages that wait for a console client, which hears four objects a second"),
     limit!(syslog_queue, Count<1>, "texts that wait for the syslog receiver"),
     limit!(syslog_record, Count<1>, "bytes of a syslog record over TCP and on this machine; at least 480 are written"),
+    limit!(recordings, Long, "bytes of all recordings in their directory"),
     limit!(store_queue, Count<1>, "writes that wait for a store"),
 ];
 
@@ -221,6 +228,8 @@ struct Admins;
 /// A syslog receiver, or `off`.
 struct Receiver;
 struct Form;
+/// A directory, or `off`.
+struct Recordings;
 
 impl<const LEAST: i64> Kind for Count<LEAST> {
     type Value = usize;
@@ -516,6 +525,22 @@ impl Kind for Receiver {
     }
     fn show(value: &Option<Target>) -> Option<Value> {
         Some(value.as_ref().map_or_else(|| OFF.into(), |target| target.to_string().into()))
+    }
+}
+
+impl Kind for Recordings {
+    type Value = Option<PathBuf>;
+    fn wanted() -> String {
+        "the path of a directory, or off".into()
+    }
+    fn read(value: &Value) -> Option<Option<PathBuf>> {
+        if value.as_str() == Some(OFF) { Some(None) } else { Directory::read(value) }
+    }
+    fn typed(text: &str) -> Option<Value> {
+        Some(typed_text(text))
+    }
+    fn show(value: &Option<PathBuf>) -> Option<Value> {
+        if value.is_none() { Some(OFF.into()) } else { Directory::show(value) }
     }
 }
 

@@ -9,6 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::recorder;
 use crate::gateway::peer::CountedGreetings;
 use crate::gateway::{CountedUnsigned, syslog};
 use crate::hub::{Counted, Gauges};
@@ -32,6 +33,8 @@ pub(super) struct Scrape {
     pub(super) hub: Option<(Gauges, Counted)>,
     /// `None` when nothing is told to syslog.
     pub(super) syslog: Option<syslog::Counted>,
+    /// `None` when nothing is recorded.
+    pub(super) recordings: Option<recorder::Counted>,
     pub(super) stores: Vec<(&'static str, SqliteLoad)>,
 }
 
@@ -70,6 +73,19 @@ impl Scrape {
         out.counter("syslog_cut", "Texts that were too long, and written in part", counted.cut)?;
         let dropped = counted.dropped.into_iter();
         out.counters("syslog_dropped", "Texts not written to syslog, by reason", "reason", dropped)
+    }
+
+    fn recordings(out: &mut Out<'_>, counted: &recorder::Counted) -> fmt::Result {
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        out.bytes("recordings", "Bytes of all recordings in their directory", count(counted.bytes))?;
+        out.gauge(
+            "recordings_open",
+            "Connections that are being recorded, or were up to a bound",
+            count(counted.open),
+        )?;
+        out.counter("recorded_lines", "Lines written to recordings", counted.lines)?;
+        let ended = counted.ended.into_iter();
+        out.counters("recordings_ended", "Recordings that ended, or could not begin, by reason", "reason", ended)
     }
 
     fn wires(
@@ -131,6 +147,9 @@ impl Collector for Scrape {
         }
         if let Some(counted) = &self.syslog {
             Self::syslog(out, counted)?;
+        }
+        if let Some(counted) = &self.recordings {
+            Self::recordings(out, counted)?;
         }
         Self::stores(out, &self.stores)
     }

@@ -27,6 +27,7 @@ mod config;
 mod door;
 mod keys;
 mod metrics;
+mod recorder;
 mod stores;
 mod syslog;
 mod wires;
@@ -49,6 +50,7 @@ use tracing::{info, warn};
 pub use config::{Config, ConfigError, Legacy, WirePort};
 
 use self::door::{Door, Services};
+use self::recorder::Files;
 use self::stores::Stores;
 use self::wires::Wires;
 use crate::address::authority;
@@ -61,6 +63,7 @@ use crate::net::http::serve_counted;
 use crate::net::listener::{Connections, bind};
 use crate::registry::{self, Spoken};
 use crate::store::StoreError;
+use crate::tape::Recorder;
 
 /// Why a server does not run.
 #[derive(Debug, Error)]
@@ -96,6 +99,14 @@ pub enum ServerError {
         option: &'static str,
         /// Host and port.
         at: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nothing can be recorded there. Choose another directory, or go without.
+    #[error("cannot record into {}: {source}", dir.display())]
+    Record {
+        /// The directory.
+        dir: PathBuf,
         /// Why.
         source: io::Error,
     },
@@ -190,11 +201,14 @@ impl Server {
             let hub = stores.hub(config, builder).await.map_err(failed)?;
             let registry = registry::service(stores.registry.clone()).limits(&config.limits).spoken(spoken);
             registry.begin().await.map_err(failed)?;
-            let context = Context::beside(&connections, hub.clone(), told);
+            let recorder = record(config).await?;
+            let taping = recorder.clone().map(|recorder| recorder as Arc<dyn Recorder>);
+            let context = Context::beside(&connections, hub.clone(), told).recorded(taping.clone());
             wires.let_peers_in(config, &context, &peers).await?;
-            let rooms = gateway::http::service(hub.clone());
+            let rooms = gateway::http::service(hub.clone()).recorded(taping.clone());
             let rooms = rooms.origins(config.origins.iter().cloned()).hosts(names);
-            Ok::<_, ServerError>(Services { rooms, registry, hub, wires: context, peers, stores, syslog })
+            let registry = registry.recorded(taping);
+            Ok::<_, ServerError>(Services { rooms, registry, hub, wires: context, peers, stores, syslog, recorder })
         };
         let services = tokio::select! {
             services = opening => services?,
@@ -270,12 +284,28 @@ impl Server {
         if let Some(syslog) = &services.syslog {
             syslog.finish().await;
         }
-        // Closing a store waits for its disk.
-        let closed = spawn_blocking(move || drop((door, services))).await;
+        // Closing a store waits for its disk, and so does a recording.
+        let close = move || {
+            if let Some(recorder) = &services.recorder {
+                recorder.finish();
+            }
+            drop((door, services));
+        };
+        let closed = spawn_blocking(close).await;
         if let Err(error) = closed {
             tracing::error!(%error, "the stores were not closed as they should be");
         }
     }
+}
+
+/// What records, if that is wanted.
+async fn record(config: &Config) -> Result<Option<Arc<Files>>, ServerError> {
+    let Some(dir) = config.record.clone() else { return Ok(None) };
+    let (shown, most) = (dir.clone(), config.limits.recordings);
+    let opened = spawn_blocking(move || Files::open(&dir, most)).await.map_err(io::Error::other).flatten();
+    let files = opened.map_err(|source| ServerError::Record { dir: shown.clone(), source })?;
+    warn!(dir = %shown.display(), "all that is heard and said is recorded, also what users say to each other alone");
+    Ok(Some(Arc::new(files)))
 }
 
 /// What to do about a room that peers cannot write to.

@@ -1,5 +1,6 @@
 //! What is made of a program's own help: completions for shells, and a man page.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind};
@@ -138,6 +139,16 @@ impl Shown<'_> {
     fn takes_a_file(&self) -> bool {
         matches!(self.value, Some("file" | "dir"))
     }
+
+    /// All values that there are, where they are few.
+    fn choices(&self) -> Option<&'static str> {
+        match self.value? {
+            "language" => Some("en ru"),
+            "protocol" => Some("http udp websocket"),
+            "shell" => Some("bash zsh fish"),
+            _ => None,
+        }
+    }
 }
 
 /// A description as one line, without the dot at its end.
@@ -167,6 +178,7 @@ fn bash(program: &str, info: &CommandInfoWithArgs) -> String {
         );
     }
     script.push_str("    case $command in\n");
+    let mut choices = BTreeSet::new();
     for (name, command) in all(info) {
         let (mut words, mut files, mut values) = (Vec::new(), Vec::new(), Vec::new());
         for option in options(command) {
@@ -174,6 +186,12 @@ fn bash(program: &str, info: &CommandInfoWithArgs) -> String {
             let with_value = if option.takes_a_file() { &mut files } else { &mut values };
             if option.value.is_some() {
                 with_value.extend(spellings);
+            }
+            if let Some(values) = option.choices() {
+                choices.insert(format!(
+                    "    {}) mapfile -t COMPREPLY < <(compgen -W '{values}' -- \"$current\"); return ;;\n",
+                    option.long
+                ));
             }
             words.push(option.long);
         }
@@ -191,8 +209,9 @@ fn bash(program: &str, info: &CommandInfoWithArgs) -> String {
     let _ = write!(
         script,
         "    esac\n    case $files in\n    *\" $before \"*)\n        mapfile -t COMPREPLY < <(compgen -f -- \"$current\")\n        return\n        ;;\n    esac\n    \
-         case $values in\n    *\" $before \"*) return ;;\n    esac\n    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n}}\n\
-         complete -o filenames -F _{function} {program}\n"
+         case $before in\n{}    esac\n    case $values in\n    *\" $before \"*) return ;;\n    esac\n    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n}}\n\
+         complete -o filenames -F _{function} {program}\n",
+        choices.into_iter().collect::<String>(),
     );
     script
 }
@@ -233,7 +252,10 @@ fn arguments(script: &mut String, info: &CommandInfoWithArgs, indent: &str, rest
     for option in options(info) {
         let value = match option.value {
             Some(value) if option.takes_a_file() => format!(":{value}:_files"),
-            Some(value) => format!(":{}: ", quoted(value).replace(':', "\\:")),
+            Some(value) => {
+                let choices = option.choices().map_or(" ".to_owned(), |values| format!("({values})"));
+                format!(":{}:{choices}", quoted(value).replace(':', "\\:"))
+            }
             None => String::new(),
         };
         let what = quoted(&sentence(option.description)).replace('[', "\\[").replace(']', "\\]");
@@ -266,9 +288,9 @@ fn fish(program: &str, info: &CommandInfoWithArgs) -> String {
         for option in options(command) {
             let short = option.short.map(|short| format!(" -s {short}")).unwrap_or_default();
             let value = match option.value {
-                Some(_) if option.takes_a_file() => " -r -F",
-                Some(_) => " -x",
-                None => "",
+                Some(_) if option.takes_a_file() => " -r -F".to_owned(),
+                Some(_) => option.choices().map_or(" -x".to_owned(), |values| format!(" -x -a '{values}'")),
+                None => String::new(),
             };
             let long = option.long.trim_start_matches('-');
             let what = fish_quoted(&sentence(option.description));

@@ -128,7 +128,7 @@ fn normalise<'a>(program: &'a CommandInfoWithArgs, arguments: &[String], aliases
             if !command.commands.is_empty() {
                 if let Some(option) = given.first() {
                     return Err(Exit::usage(match subcommand(command, argument) {
-                        Ok(_) => format!("{option} stands before {argument}, whose options follow it"),
+                        Ok(_) => format!("the options of {argument} follow it: {argument} {option}"),
                         Err(_) => format!("{argument:?} belongs to no option"),
                     }));
                 }
@@ -416,7 +416,7 @@ mod tests {
         assert_eq!(usage("something"), "\"something\" is no command; there are hear, write");
         assert_eq!(usage("hear --port=1"), "unknown option --port");
         assert_eq!(usage("--port=1 surplus"), "\"surplus\" belongs to no option");
-        assert_eq!(usage("--port=1 hear"), "--port stands before hear, whose options follow it");
+        assert_eq!(usage("--port=1 hear"), "the options of hear follow it: hear --port");
         assert_eq!(usage("hear write"), "\"write\" belongs to no option");
     }
 

@@ -14,7 +14,7 @@ use super::settings::{Environment, Settings, data_directory, default_file, read_
     help_triggers("-h", "--help"),
     usage = "[OPTIONS]",
     example = "talk-server\ntalk-server --host 0.0.0.0 --allow-host chat.example\ntalk-server --room-peer global=lobby@http:8090\ntalk-server --memory --set limits.commands_per_second=0\ntalk-server --print-config > server.toml; talk-server --config server.toml",
-    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nPair chat, minechat and console chat are other chat systems, whose clients\nmeet everybody else in the same rooms. Peers are talk-client and its like.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_ROOM_PEER, TALK_LEGACY_HOST, TALK_LEGACY_ROOM, TALK_PAIR_PORT,\nTALK_MINECHAT_LISTEN_PORT, TALK_MINECHAT_WRITE_PORT, TALK_MINECHAT_HEARTBEAT,\nTALK_CONSOLE_PORT, TALK_CONSOLE_PRINT_MESSAGES, TALK_SYSLOG,\nTALK_SYSLOG_FORMAT, TALK_CONFIG), and that more than the file, which without\n--config is talk/server.toml in the platform's configuration directory.\nTALK_DATA names a directory for data, instead of the platform's; RUST_LOG says\nwhat is logged to stderr. Every limit is a key of the file: --print-config\nshows them all."
+    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nPair chat, minechat and console chat are other chat systems, whose clients\nmeet everybody else in the same rooms. Peers are talk-client and its like.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_ROOM_PEER, TALK_LEGACY_HOST, TALK_LEGACY_ROOM, TALK_PAIR_PORT,\nTALK_MINECHAT_LISTEN_PORT, TALK_MINECHAT_WRITE_PORT, TALK_MINECHAT_HEARTBEAT,\nTALK_CONSOLE_PORT, TALK_CONSOLE_PRINT_MESSAGES, TALK_SYSLOG,\nTALK_SYSLOG_FORMAT, TALK_RECORD, TALK_CONFIG), and that more than the file,\nwhich without --config is talk/server.toml in the platform's configuration\ndirectory. TALK_DATA names a directory for data, instead of the platform's;\nRUST_LOG says what is logged to stderr. Every limit is a key of the file:\n--print-config shows them all."
 )]
 struct Arguments {
     /// the address to listen on (default 127.0.0.1)
@@ -51,6 +51,10 @@ struct Arguments {
     /// in which form: rfc5424 (the default), or the older rfc3164
     #[argh(option, arg_name = "form")]
     syslog_format: Option<String>,
+    /// record each connection into a file in this directory, with all that is said there but secrets; or off (the
+    /// default)
+    #[argh(option, arg_name = "dir")]
+    record: Option<String>,
     /// the address for pair chat, minechat, console chat and the rooms of peers (default 127.0.0.1)
     #[argh(option, arg_name = "host")]
     legacy_host: Option<String>,
@@ -207,6 +211,7 @@ fn typed(arguments: &Arguments) -> Result<Vec<Given>, Exit> {
         ("--console-port", "console.port", &arguments.console_port),
         ("--syslog", "syslog.to", &arguments.syslog),
         ("--syslog-format", "syslog.format", &arguments.syslog_format),
+        ("--record", "record", &arguments.record),
     ] {
         given.extend(text.as_ref().map(|text| value(option, key, text)));
     }
@@ -261,6 +266,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("TALK_CONSOLE_PRINT_MESSAGES", "console.print_messages"),
     ("TALK_SYSLOG", "syslog.to"),
     ("TALK_SYSLOG_FORMAT", "syslog.format"),
+    ("TALK_RECORD", "record"),
 ];
 
 #[cfg(test)]
@@ -360,6 +366,7 @@ mod tests {
             "allow-host",
             "room-peer",
             "syslog",
+            "record",
             "config",
             "set",
         ] {

@@ -160,7 +160,7 @@ words! {
     ReadsAt: "reading at {0}", "читаю: {0}";
     WritesAt: "sending at {0}", "отправляю: {0}";
     AskNickname: "your nickname:", "ваше имя:";
-    AskNext: "Enter goes to the chat, another nickname registers one more:", "Enter ведёт в чат, новое имя зарегистрирует ещё одно:";
+    AskNext: "Enter goes to the chat, another nickname registers one more:", "Enter ведёт в чат, другое имя создаст ещё одну учётную запись:";
     Registered: "registered as {0}; the account is kept in {1}", "вы зарегистрированы, ваше имя {0}; учётная запись хранится в {1}";
     NotKeptAccount: "the account of {0} could not be kept: {1}", "не удалось сохранить учётную запись {0}: {1}";
     NoHistory: "the history cannot be kept: {0}", "история не сохраняется: {0}";

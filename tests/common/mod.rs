@@ -40,5 +40,7 @@ pub mod server_program;
 pub mod suite;
 #[cfg(all(unix, feature = "net"))]
 pub mod syslog;
+#[cfg(all(unix, feature = "terminal"))]
+pub mod terminal;
 #[cfg(all(unix, feature = "server", feature = "terminal"))]
 pub mod wires_program;

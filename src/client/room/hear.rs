@@ -1,7 +1,7 @@
 //! What is heard.
 
 use super::machine::{Followed, Machine, Question, command, resume};
-use super::places::{Fate, Stage};
+use super::places::{Fate, Stage, Target};
 use crate::client::driver::Turn;
 use crate::client::websocket::{In, Out};
 use crate::client::{Event, Happened, Heard as Said, Place, State, TextId};
@@ -309,9 +309,13 @@ impl Machine {
                     ("room_exists", Stage::Making { asked: false }) => return resume(room, turn),
                     _ => {}
                 }
-                let (name, before) = (room.name.clone(), room.before.take());
+                let (name, before, known) = (room.name.clone(), room.before.take(), room.at.is_some());
                 self.resumed = self.resumed.map(|_| false);
                 turn.refuse(body, Some(&code));
+                // What was meant for a room that was asked for at the start goes to no other.
+                if before.is_none() && !known && self.selected == Some(Target::Room(name.clone())) {
+                    self.select(None, turn);
+                }
                 self.drop_room(&name, before, turn);
                 return self.settle(turn);
             }

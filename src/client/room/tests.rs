@@ -456,6 +456,21 @@ fn a_revoked_session_is_not_opened_again() {
 }
 
 #[test]
+fn texts_for_a_room_that_cannot_be_entered_at_the_start_go_to_no_other() {
+    let mut bench = Bench::new(&["global", "nosuch"]);
+    bench.open(true);
+    bench.hear(json!({"type": "recovered", "room": "global", "epoch": "e", "from": 0, "to": 10, "recovered": false}));
+    bench.hear(json!({"type": "error", "code": "no_room", "body": "room nosuch does not exist"}));
+    assert_eq!(bench.words(), ["refused no_room", "to ", "connected None"]);
+    assert!(bench.machine.route(None).is_err());
+    // Where a room was chosen later, texts go back to where they went.
+    bench.ask(Ask::Select { to: "#global".into() });
+    bench.ask(Ask::Enter { room: "nowhere".into() });
+    bench.hear(json!({"type": "error", "code": "no_room", "body": "room nowhere does not exist"}));
+    assert_eq!(bench.words(), ["to global", "to nowhere", "refused no_room", "to global"]);
+}
+
+#[test]
 fn rooms_and_what_is_asked_are_bounded() {
     let mut bench = Bench::entered(&["den"]);
     for n in 0..100 {

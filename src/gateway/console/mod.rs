@@ -29,6 +29,7 @@ use crate::limits::Limits;
 use crate::message::{Closing, Command};
 use crate::name::RoomName;
 use crate::secret::Secret;
+use crate::tape::{self, Frame, Framing, Piece, Tape};
 
 /// The console protocol on a socket.
 #[derive(Debug)]
@@ -108,11 +109,15 @@ struct Settings {
 async fn connection(arrival: Arrival, context: Context, settings: Arc<Settings>) {
     let Arrival { stream, from } = arrival;
     let hub = &context.hub;
-    let outbox = Client::outbox(stream, hub.limits());
+    let outbox = Client::outbox(stream, hub.limits(), context.tape(WIRE, Framing::Objects));
     let mut intake = Intake::new(Objects::new(MAX_SAID));
     let sign_in = Box::pin(context.stop.run_until_cancelled(async {
-        let object = intake.next(outbox.sink().stream()).await.ok()??;
-        let token = sign_in(hub, codec::hello(&object).ok()?, from.ip()).await?;
+        let came = intake.next(outbox.sink().stream()).await;
+        let hello = came.as_ref().ok().and_then(Option::as_ref).map(|object| codec::hello(object).ok());
+        if let Some(tape) = outbox.sink().tape() {
+            note_hello(&**tape, hello.as_ref(), came.as_ref().ok().and_then(Option::as_ref));
+        }
+        let token = sign_in(hub, hello??, from.ip()).await?;
         hub.open(&token, outbox.clone(), Lifetime::Session, Some(from.ip())).await.ok()
     }));
     let seat = context.unsigned().enter(from.ip()).sign_in(sign_in).await.flatten().flatten();
@@ -179,7 +184,11 @@ impl Session<'_> {
         loop {
             let object = async {
                 pace.ready().await;
-                intake.next(outbox.sink().stream()).await
+                let came = intake.next(outbox.sink().stream()).await;
+                if let Some(tape) = outbox.sink().tape() {
+                    note(&**tape, came.as_ref().ok().and_then(Option::as_ref));
+                }
+                came
             };
             match next(carry.as_mut(), &context.stop, object).await {
                 Next::Came(Ok(Some(object))) => {
@@ -261,6 +270,32 @@ fn shown(typed: &str) -> String {
     match typed.char_indices().nth(MOST_SHOWN) {
         Some((end, _)) => format!("{}...", &typed[..end]),
         None => typed.to_owned(),
+    }
+}
+
+/// Notes the first object: what was understood of it.
+fn note_hello(tape: &dyn Tape, hello: Option<&Option<Hello>>, object: Option<&Bytes>) {
+    let Some(object) = object else { return tape.ended() };
+    let Some(Some(Hello { name, secret })) = hello else {
+        return tape.note(tape::Way::In, Frame::Text, &[Piece::Unread(object.len())]);
+    };
+    // A nickname may hold quotes.
+    let head = format!("{{\"username\":{}", serde_json::Value::from(name.as_str()));
+    let mut pieces = vec![Piece::Plain(head.as_bytes())];
+    match secret {
+        Some(secret) => {
+            pieces.extend([Piece::Plain(b",\"secret\":\""), Piece::Secret(secret.reveal()), Piece::Plain(b"\"}")])
+        }
+        None => pieces.push(Piece::Plain(b"}")),
+    }
+    tape.note(tape::Way::In, Frame::Text, &pieces);
+}
+
+/// Notes any other object, or that none comes any more.
+fn note(tape: &dyn Tape, object: Option<&Bytes>) {
+    match object {
+        Some(object) => tape.note(tape::Way::In, Frame::Text, &[Piece::Plain(object)]),
+        None => tape.ended(),
     }
 }
 

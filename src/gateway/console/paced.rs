@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
@@ -13,27 +13,32 @@ use crate::codec::console::{Console, MAX_HEARD, PACE, first_object, system_messa
 use crate::hub::{Batch, Encoding, Flushed, Offered, Outbox, Sink};
 use crate::limits::Limits;
 use crate::net::http::linger;
+use crate::tape::Tape;
 
 /// Where the objects for a client go: into its queue, from where [`Paced`] takes them.
-#[derive(Debug)]
 pub(super) struct Client {
     stream: TcpStream,
+    tape: Option<Arc<dyn Tape>>,
 }
 
 impl Client {
     /// A client's way out. What waits there is what can be written in a quarter of a minute or so: who is behind by more
     /// has no use for it.
-    pub(super) fn outbox(stream: TcpStream, limits: &Limits) -> Arc<Outbox<Self>> {
+    pub(super) fn outbox(stream: TcpStream, limits: &Limits, tape: Option<Arc<dyn Tape>>) -> Arc<Outbox<Self>> {
         // A machine that vanished says nothing, so only the system finds out.
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
         let mut own = limits.clone();
         own.member_messages = limits.console_messages;
         own.member_bytes = limits.console_messages.saturating_mul(MAX_HEARD);
-        Arc::new(Outbox::new(Self { stream }, &own))
+        Arc::new(Outbox::new(Self { stream, tape }, &own))
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+
+    pub(super) fn tape(&self) -> Option<&Arc<dyn Tape>> {
+        self.tape.as_ref()
     }
 }
 
@@ -141,7 +146,14 @@ impl Paced {
         if stream.writable().await.is_err() {
             return Flushed::Gone;
         }
-        self.write(outbox, |bytes| stream.try_write(bytes), Instant::now())
+        let write = |bytes: &[u8]| {
+            let written = stream.try_write(bytes)?;
+            if let Some(tape) = outbox.sink().tape() {
+                tape.wrote(&Bytes::copy_from_slice(&bytes[..written]));
+            }
+            Ok(written)
+        };
+        self.write(outbox, write, Instant::now())
     }
 
     fn write(
@@ -218,8 +230,6 @@ const LAST_BYTES: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::codec::console::message;
 
@@ -229,7 +239,7 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let mut limits = Limits::default();
         limits.console_messages = messages;
-        Client::outbox(stream, &limits)
+        Client::outbox(stream, &limits, None)
     }
 
     fn said(text: &str) -> Bytes {

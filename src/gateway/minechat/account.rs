@@ -5,11 +5,12 @@ use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::codec::minechat::{clean_nickname, nicknames};
+use crate::codec::minechat::{Typed, clean_nickname, nicknames};
 use crate::hub::Hub;
 use crate::message::{Refusal, UserId};
 use crate::name::{Nickname, RoomName};
 use crate::secret::{Password, Secret};
+use crate::tape::{Frame, Piece, Tape, Way};
 
 /// Somebody who may come in.
 pub(super) struct Signed {
@@ -18,6 +19,24 @@ pub(super) struct Signed {
     pub(super) hash: String,
     /// What opens a session.
     pub(super) token: Secret,
+}
+
+/// Notes a line that came. In the place of a hash all of it is a secret, but for the nickname before a colon.
+pub(super) fn note(tape: &dyn Tape, line: &str, typed: Option<&Typed>) {
+    let Some(Typed::Hash(hash)) = typed else {
+        return tape.note(Way::In, Frame::Text, &[Piece::Plain(line.as_bytes())]);
+    };
+    let secret = secret_in(hash);
+    let before = &hash.as_bytes()[..hash.len() - secret.len()];
+    tape.note(Way::In, Frame::Text, &[Piece::Plain(before), Piece::Secret(secret)]);
+}
+
+/// What must be known of a hash to nobody else: what stands behind a nickname and a colon, or all of it.
+pub(super) fn secret_in(hash: &str) -> &str {
+    match hash.split_once(':') {
+        Some((nickname, secret)) if Nickname::new(nickname).is_ok() => secret,
+        _ => hash,
+    }
 }
 
 /// Signs somebody in by what was typed in the place of a hash: the key of an account, or a nickname and a secret with a

@@ -1,6 +1,6 @@
 //! The way out of the write port: what its clients do not read is dropped.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, Bytes};
 use tokio::net::TcpStream;
@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use crate::codec::minechat::Write;
 use crate::gateway::pump::Socket;
 use crate::hub::{Batch, Encoding, Offered, Sink};
+use crate::tape::Tape;
 
 /// Some clients never read an answer, and are to be heard all the same. So nothing ever waits here for a socket that has
 /// no room: answers are dropped, but for the rest of a line that was begun.
@@ -17,12 +18,16 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { socket: Socket::new(stream, &WRITE), rest: Mutex::default() }
+    pub(super) fn new(stream: TcpStream, tape: Option<Arc<dyn Tape>>) -> Self {
+        Self { socket: Socket::new(stream, &WRITE, tape), rest: Mutex::default() }
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
         self.socket.stream()
+    }
+
+    pub(super) fn tape(&self) -> Option<&Arc<dyn Tape>> {
+        self.socket.tape()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::gateway::tcp::{Arrival, Next, Port, next};
 use crate::gateway::{Context, Gateway};
 use crate::hub::{Batch, Encoding, Hub, Offered, Outbox, Sink};
 use crate::name::RoomName;
+use crate::tape::Framing;
 
 /// The port on which minechat is heard, with its socket open.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ impl MinechatListen {
 #[async_trait]
 impl Gateway for MinechatListen {
     fn name(&self) -> &'static str {
-        "minechat-listen"
+        WIRE
     }
 
     fn local_addr(&self) -> SocketAddr {
@@ -86,7 +87,8 @@ impl Gateway for MinechatListen {
 }
 
 async fn listen(Arrival { stream, .. }: Arrival, context: Context, room: RoomName, mut beat: watch::Receiver<()>) {
-    let own = Socket::outbox(stream, &LISTEN, context.hub.limits());
+    let tape = context.tape(WIRE, Framing::Lines);
+    let own = Socket::outbox(stream, &LISTEN, context.hub.limits(), tape);
     let (outbox, mut out): (Arc<Outbox>, _) = (own.clone(), Out::Own(own.clone()));
     let Ok(listener) = context.hub.listen(&room, outbox.clone()) else { return };
     beat.mark_unchanged();
@@ -104,7 +106,13 @@ async fn listen(Arrival { stream, .. }: Arrival, context: Context, room: RoomNam
                 Next::Came(Some(Ok(()))) => {
                     outbox.offer(&Batch::raw(Bytes::from_static(HEARTBEAT.as_bytes())));
                 }
-                Next::Came(_) | Next::Stopping | Next::Over => break,
+                Next::Came(_) => {
+                    if let Some(tape) = own.sink().tape() {
+                        tape.ended();
+                    }
+                    break;
+                }
+                Next::Stopping | Next::Over => break,
             }
         }
     }
@@ -166,6 +174,7 @@ impl Sink for Ear {
     }
 }
 
+const WIRE: &str = "minechat-listen";
 static LISTEN: Encoding = Encoding::new("minechat", &Listen);
 /// Bytes that a listener may send. Nobody has anything to say there.
 const MOST_IGNORED: usize = 64 * 1024;

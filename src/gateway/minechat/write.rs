@@ -26,6 +26,7 @@ use crate::message::{Closing, Command, MessageId, Refusal};
 use crate::name::RoomName;
 use crate::net::http::linger;
 use crate::secret::Secret;
+use crate::tape::{Framing, Tape};
 
 /// The port on which minechat is spoken, with its socket open.
 ///
@@ -79,7 +80,7 @@ impl MinechatWrite {
 #[async_trait]
 impl Gateway for MinechatWrite {
     fn name(&self) -> &'static str {
-        "minechat-write"
+        WIRE
     }
 
     fn local_addr(&self) -> SocketAddr {
@@ -97,11 +98,12 @@ impl Gateway for MinechatWrite {
 
 async fn write(Arrival { stream, from }: Arrival, context: Context, room: RoomName, accounts: Accounts) {
     let limits = context.hub.limits().clone();
-    let answers = Arc::new(Outbox::new(Answers::new(stream), &limits));
+    let answers = Arc::new(Outbox::new(Answers::new(stream, context.tape(WIRE, Framing::Lines)), &limits));
     let outbox: Arc<Outbox> = answers.clone();
-    let mut typing = Typing::new(answers.sink().stream(), &limits);
+    let mut typing = Typing::new(answers.sink(), &limits);
     let mut over = pin!(over(&outbox));
-    let desk = Desk { hub: context.hub.clone(), outbox: outbox.clone(), from: from.ip(), accounts };
+    let tape = answers.sink().tape();
+    let desk = Desk { hub: context.hub.clone(), outbox: outbox.clone(), from: from.ip(), accounts, tape };
     desk.say(minechat::HELLO);
     let signed_in = async {
         let guest = context.unsigned().enter(from.ip());
@@ -155,6 +157,7 @@ async fn over(outbox: &Outbox) {
 /// What comes in, at the rate that it may.
 struct Typing<'a> {
     stream: &'a TcpStream,
+    tape: Option<&'a Arc<dyn Tape>>,
     intake: Intake<Lines>,
     dialog: Dialog,
     lines: Pace,
@@ -164,10 +167,11 @@ struct Typing<'a> {
 }
 
 impl<'a> Typing<'a> {
-    fn new(stream: &'a TcpStream, limits: &Limits) -> Self {
+    fn new(answers: &'a Answers, limits: &Limits) -> Self {
+        let (stream, tape) = (answers.stream(), answers.tape());
         let (intake, dialog) = (Intake::new(Lines::default()), Dialog::new(limits.message));
         let (lines, commands) = (Pace::new(limits).times(LINES), Pace::new(limits));
-        Self { stream, intake, dialog, lines, commands, failed: false }
+        Self { stream, tape, intake, dialog, lines, commands, failed: false }
     }
 
     /// The next thing that is typed; `None` at the end.
@@ -178,7 +182,11 @@ impl<'a> Typing<'a> {
         loop {
             self.commands.ready().await;
             self.lines.ready().await;
-            let line = match self.intake.next(self.stream).await {
+            let came = self.intake.next(self.stream).await;
+            if let (Some(tape), Err(_) | Ok(None)) = (self.tape, &came) {
+                tape.ended();
+            }
+            let line = match came {
                 Ok(line) => line?,
                 Err(error) => {
                     debug!(%error, "cut");
@@ -187,7 +195,12 @@ impl<'a> Typing<'a> {
                 }
             };
             self.lines.take();
-            if let Some(typed) = self.dialog.read(line) {
+            let noted = self.tape.map(|tape| (tape, line.clone()));
+            let typed = self.dialog.read(line);
+            if let Some((tape, line)) = noted {
+                account::note(&**tape, &line, typed.as_ref());
+            }
+            if let Some(typed) = typed {
                 self.commands.take();
                 return Some(typed);
             }
@@ -203,11 +216,12 @@ struct Accounts {
 }
 
 /// Where somebody signs in.
-struct Desk {
+struct Desk<'a> {
     hub: Hub,
     outbox: Arc<Outbox>,
     from: IpAddr,
     accounts: Accounts,
+    tape: Option<&'a Arc<dyn Tape>>,
 }
 
 /// Who signed in.
@@ -218,7 +232,7 @@ enum Who {
     Promised(Promise),
 }
 
-impl Desk {
+impl Desk<'_> {
     fn say(&self, text: impl Into<Bytes>) {
         self.outbox.offer(&Batch::raw(text.into()));
     }
@@ -263,6 +277,9 @@ impl Desk {
     }
 
     fn welcome(&self, nickname: &str, hash: &str) {
+        if let Some(tape) = self.tape {
+            tape.secret(account::secret_in(hash));
+        }
         self.say(minechat::account(nickname, hash) + minechat::WELCOME);
     }
 
@@ -282,7 +299,7 @@ impl Desk {
 
 /// Somebody who is welcome.
 struct Speaker<'a> {
-    desk: &'a Desk,
+    desk: &'a Desk<'a>,
     room: RoomName,
     who: Who,
     /// When it counts as somebody who stays. Many only make an account, or look whether theirs is there.
@@ -293,7 +310,7 @@ struct Speaker<'a> {
 }
 
 impl<'a> Speaker<'a> {
-    fn new(desk: &'a Desk, room: RoomName, who: Who) -> Self {
+    fn new(desk: &'a Desk<'a>, room: RoomName, who: Who) -> Self {
         let stays = Some(Instant::now() + STAYS);
         Self { desk, room, who, stays, ids: Uuid::now_v7(), said: 0 }
     }
@@ -378,6 +395,7 @@ impl<'a> Speaker<'a> {
     }
 }
 
+const WIRE: &str = "minechat-write";
 /// How long somebody is connected before it is somebody who stays.
 const STAYS: Duration = Duration::from_secs(5);
 /// Lines for each command that a session may send: a message has many, and at least two.

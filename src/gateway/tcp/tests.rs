@@ -40,7 +40,7 @@ impl Gateway for LineGateway {
 
 async fn converse(Arrival { stream, from }: Arrival, context: Context) {
     let limits = context.hub.limits().clone();
-    let own = Socket::outbox(stream, &LINES, &limits);
+    let own = Socket::outbox(stream, &LINES, &limits, None);
     let (outbox, mut out) = (own.clone() as Arc<_>, Out::Own(own.clone()));
     let mut intake = Intake::new(LinesCodec::new_with_max_length(MOST));
     let stream = own.sink().stream();

@@ -45,6 +45,10 @@ pub(super) struct Talk<'a> {
     connection: Connection,
     /// Where texts went before another place was asked for, which is not known yet.
     went: Option<String>,
+    /// Texts go to a room that is not entered yet.
+    entering: bool,
+    /// No room that was wanted could be entered.
+    nowhere: bool,
     /// When the user is asked for a line, also if it is not known yet where that goes.
     prompt_at: Instant,
     failed: bool,
@@ -73,6 +77,8 @@ impl<'a> Talk<'a> {
             front,
             connection: Connection::New,
             went: None,
+            entering: false,
+            nowhere: false,
             prompt_at: Instant::now() + PATIENCE,
             failed: false,
             ended: None,
@@ -139,10 +145,7 @@ impl<'a> Talk<'a> {
 
     /// Says goodbye when what is under way has arrived and what was asked is answered, and shows what came until then.
     async fn leave(&mut self) -> Result<(), Closed> {
-        let unsettled = self.own.unsettled(self.front.manner.unconfirmed);
-        if self.front.person && unsettled > 0 && self.ended.is_none() {
-            self.notice(Word::Waiting, &[&unsettled]).await?;
-        }
+        self.tell_waiting().await?;
         if self.ended.is_none() {
             let client = self.client.clone();
             self.meanwhile(client.leave()).await;
@@ -154,6 +157,20 @@ impl<'a> Talk<'a> {
         }
         shown?;
         self.show_states(None).await?;
+        if self.front.manner.json { Ok(()) } else { self.tell_end().await }
+    }
+
+    /// Says what the user who leaves must wait for.
+    async fn tell_waiting(&self) -> Result<(), Closed> {
+        let unsettled = self.own.unsettled(self.front.manner.unconfirmed);
+        if self.front.person && unsettled > 0 && self.ended.is_none() {
+            self.notice(Word::Waiting, &[&unsettled]).await?;
+        }
+        Ok(())
+    }
+
+    /// Says what was not done when it ended.
+    async fn tell_end(&mut self) -> Result<(), Closed> {
         match self.ended.clone() {
             Some(Ended::Left { unsettled }) if unsettled > 0 => {
                 let word = if self.front.manner.keeps { Word::UnsettledKept } else { Word::Unsettled };
@@ -223,6 +240,9 @@ impl<'a> Talk<'a> {
             Command::Text(line)
                 if self.front.manner.familiar && line.starts_with(OWN) && self.client.can(Ability::Own) =>
             {
+                if line.trim() == LEAVES {
+                    self.tell_waiting().await?;
+                }
                 Ask::Own { command: text(line) }
             }
             Command::Text(text) => {
@@ -286,6 +306,7 @@ impl<'a> Talk<'a> {
         if matches!(ask.kind(), Ability::Select | Ability::Enter | Ability::Create | Ability::Leave | Ability::Rename) {
             self.prompt_at = Instant::now() + PATIENCE;
         }
+        self.entering = matches!(ask.kind(), Ability::Enter | Ability::Create);
         if ask.kind() == Ability::Select {
             // Until it is known, the prompt must not name whom the next line will not go to.
             self.went = self.here.to.take();
@@ -309,7 +330,8 @@ impl<'a> Talk<'a> {
                 }
                 self.show(&event).await?;
                 self.here.again = true;
-                if first && resumed.is_none() && self.front.manner.history > 0 && self.client.can(Ability::History) {
+                let wanted = self.front.manner.history > 0 && !self.nowhere && self.client.can(Ability::History);
+                if first && resumed.is_none() && wanted {
                     let limit = self.front.manner.history;
                     self.ask(Ask::History { room: None, before: None, limit }).await?;
                 }
@@ -320,7 +342,13 @@ impl<'a> Talk<'a> {
                 let ever = self.was_connected();
                 self.connection = Connection::Down { until: Instant::now() + *retry_in, ever };
             }
-            Event::Ended(ended) => self.ended = Some(ended.clone()),
+            Event::Ended(ended) => {
+                self.ended = Some(ended.clone());
+                if self.front.manner.json {
+                    // The end is the last object.
+                    self.tell_end().await?;
+                }
+            }
             Event::Message(message) => {
                 // What was typed here stands there already, and its state says the rest.
                 shown = !(message.own && !message.past && message.id.as_ref().is_some_and(|id| self.own.knows(id)));
@@ -335,6 +363,10 @@ impl<'a> Talk<'a> {
                 self.own.advance(id, state, Instant::now());
             }
             Event::Happened { user, what, .. } => {
+                if *what == Happened::Joined && self.here.name.as_ref() == Some(user) && self.entering {
+                    self.entering = false;
+                    self.prompt_at = Instant::now();
+                }
                 if let Happened::Renamed(to) = what {
                     if self.here.name.as_ref() == Some(user) {
                         self.prompt_at = Instant::now();
@@ -347,7 +379,9 @@ impl<'a> Talk<'a> {
             Event::Users { names, .. } | Event::Rooms(names) => names.iter().for_each(|name| self.know(name)),
             Event::Refused { .. } => {
                 self.failed = true;
-                self.prompt_at = Instant::now();
+                self.entering = false;
+                // Where texts go instead is told next.
+                self.prompt_at = Instant::now() + SOON;
                 let went = self.went.take();
                 // Where there are no rooms texts wait for whoever is wanted.
                 if self.here.to.is_none() && self.client.can(Ability::Enter) {
@@ -355,8 +389,11 @@ impl<'a> Talk<'a> {
                 }
             }
             Event::Selected { to } => {
-                shown = self.here.to != *to || self.went.take().is_some_and(|went| Some(went) != *to);
-                self.prompt_at = Instant::now();
+                shown = self.here.to != *to || to.is_none() || self.went.take().is_some_and(|went| Some(went) != *to);
+                self.nowhere = to.is_none();
+                if !self.entering {
+                    self.prompt_at = Instant::now();
+                }
                 self.here.to.clone_from(to);
             }
             _ => {}
@@ -472,6 +509,8 @@ async fn until(when: Option<Instant>) {
 
 /// What commands of a console server begin with.
 const OWN: &str = "cmd!";
+/// The one of them that leaves.
+const LEAVES: &str = "cmd!client_exit";
 /// Names that are remembered to be completed.
 const KNOWN: usize = 1024;
 /// Events that wait while something else is waited for.
@@ -482,3 +521,5 @@ const LONGEST_NAME: usize = 256;
 const HISTORY: usize = 20;
 /// How long the prompt waits to know where the next line goes.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// How long it waits for what follows a refusal at once.
+const SOON: Duration = Duration::from_millis(30);

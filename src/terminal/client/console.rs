@@ -23,7 +23,8 @@ use crate::terminal::words::Word;
     help_triggers("-h", "--help"),
     usage = "[OPTIONS]",
     example = "talk-client console\ntalk-client console --host chat.example --port 9009 --username alice",
-    note = "How you are called is asked for, unless it is given. Commands of the server\nare typed as they are: cmd!participants_count, cmd!current_time,\ncmd!start_game:rock, cmd!client_exit. Type :help for the others."
+    note = "How you are called is asked for, unless it is given. Commands of the server\nare typed as they are: cmd!participants_count, cmd!current_time,\ncmd!start_game:rock, cmd!client_exit. Type :help for the others.",
+    note = "Exit codes: 0 all went well, 1 something was not done, and was told, 2 an\noption is wrong, 3 the server does not let you in, 4 the connection was\nlost, and there was to be one only (--once)."
 )]
 pub(super) struct Arguments {
     /// the server's host (default 127.0.0.1)

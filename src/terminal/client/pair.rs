@@ -19,7 +19,8 @@ use crate::terminal::words::Word;
     help_triggers("-h", "--help"),
     usage = "[OPTIONS]",
     example = "talk-client pair\ntalk-client pair --ip chat.example --port 6078 --nick alice --to bobby",
-    note = "What is not given is asked for: first how you are called, then whom you\nwrite to. :quit: or Ctrl-C leaves; :help shows the other commands."
+    note = "What is not given is asked for: first how you are called, then whom you\nwrite to. :quit: or Ctrl-C leaves; :help shows the other commands.",
+    note = "Exit codes: 0 all went well, 1 something was not done, and was told, 2 an\noption is wrong, 3 the server does not let you in, 4 the connection was\nlost, and there was to be one only (--once)."
 )]
 pub(super) struct Arguments {
     /// the server's host; also --ip (default 127.0.0.1)

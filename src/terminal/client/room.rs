@@ -26,7 +26,8 @@ use crate::terminal::secrets::{private_directory, read_secret};
     usage = "--nick NICK [OPTIONS]",
     example = "talk-client room --nick ann\ntalk-client room --server http://chat.example:7000 --nick ann --room tea\nprintf 'the backup is done\\n' | talk-client room --nick cron",
     note = "Type :help for the commands. What was typed and not accepted by the server\nwaits for the next start; so does the place up to which a room was read.",
-    note = "The options may also come from the environment (TALK_SERVER, TALK_NICK,\nTALK_ROOM, TALK_SECRET_FILE), or else from the file talk/client.toml in the\nplatform's configuration directory, under the same names: nick = \"ann\"."
+    note = "The options may also come from the environment (TALK_SERVER, TALK_NICK,\nTALK_ROOM, TALK_SECRET_FILE), or else from the file talk/client.toml in the\nplatform's configuration directory, under the same names: nick = \"ann\".",
+    note = "Exit codes: 0 all went well, 1 something was not done, and was told, 2 an\noption is wrong, 3 the server does not let you in, 4 the connection was\nlost, and there was to be one only (--once)."
 )]
 pub(super) struct Arguments {
     /// the server (default http://127.0.0.1:7000)

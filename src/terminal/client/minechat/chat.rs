@@ -28,7 +28,7 @@ use crate::terminal::words::Word;
     example = "talk-client chat --username ann\ntalk-client chat -lh chat.example -wh chat.example -cp account.json",
     note = "The account is the one of the token, else the one that is kept, else a new one\nby the name of --username; on a terminal the name is asked for. TALK_TOKEN may\nhold the token, where no list of processes shows it.",
     note = "Type :help for the commands.",
-    note = "Exit codes: 0 all went well, 1 something did not, and was told, 2 an option is\nwrong, 3 the server does not know the token, 4 the connection was lost, and there\nwas to be one only (--once)."
+    note = "Exit codes: 0 all went well, 1 something did not, and was told, 2 an option is\nwrong, 3 the server does not know the token, 4 the connection was lost,\nand there was to be one only (--once)."
 )]
 pub(in crate::terminal::client) struct Arguments {
     /// the server to hear (default 127.0.0.1; -lh for short)

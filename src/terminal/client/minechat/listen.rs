@@ -24,7 +24,7 @@ use crate::terminal::screen::Closed;
     usage = "[OPTIONS]",
     example = "talk-client listen --host chat.example --history-path chat.txt",
     note = "It reads no input, comes back by itself when the connection is lost, and ends\nby Ctrl-C or SIGTERM. It says nothing of its own but errors, unless --logging\nis given; then news of the connection go to stderr.",
-    note = "Exit codes: 0 it was told to end, 1 the history could not be written, or\nanother program writes it, 2 an option is wrong, 4 the connection was lost, and there was\nto be one only (--once)."
+    note = "Exit codes: 0 it was told to end, 1 the history could not be written, or\nanother program writes it, 2 an option is wrong, 4 the connection was lost,\nand there was to be one only (--once)."
 )]
 pub(in crate::terminal::client) struct Arguments {
     /// the server (default 127.0.0.1)
