@@ -139,7 +139,7 @@ async fn a_restart_is_told_and_loses_nothing_that_was_typed() {
     for round in 0..3 {
         ann.say("long ago").await;
         assert_eq!(server.texts("ann", 1).await, ["long ago"]);
-        tokio::time::sleep(Duration::from_secs(6)).await;
+        common::clock::passes(Duration::from_secs(6)).await;
         // It hangs, and reads nothing of this; the last two are typed when it is dead.
         server.awake(false);
         let unread = ann.say("just now").await;

@@ -138,7 +138,7 @@ async fn whoever_answers_pings_never_or_late_is_not_taken_for_dead() {
             let id = ann.say("hello").await;
             ann.until_state(&id, &State::Accepted).await;
             tokio::time::pause();
-            tokio::time::sleep(Duration::from_secs(50)).await;
+            common::clock::passes(Duration::from_secs(50)).await;
             tokio::time::resume();
         }
         let id = ann.say("still there").await;

@@ -1,6 +1,9 @@
 //! The hub without sockets: embedded sessions, and sinks that take what they are told to.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/clock.rs"]
+mod clock;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -177,7 +180,7 @@ async fn notices_to_others_wait_a_little_and_leave_in_one_write() {
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(pipe_of_ann.bodies(), (vec!["ann joined".into()], 1));
-    tokio::time::sleep(Duration::from_millis(251)).await;
+    clock::passes(Duration::from_millis(251)).await;
     let (bodies, writes) = pipe_of_ann.bodies();
     let expected: Vec<_> = ["ann joined".into()].into_iter().chain((0..20).map(|n| format!("u{n} joined"))).collect();
     assert_eq!((bodies, writes), (expected, 2));

@@ -1,6 +1,9 @@
 //! What the hub does for wires other than rooms: names that are taken, listeners without a name, keys, routes out of it.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/clock.rs"]
+mod clock;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -267,11 +270,11 @@ async fn accounts_that_only_will_be_made_wait_for_company_and_leave_in_one_write
     let begin = tokio::time::Instant::now();
     for name in ["new", "newer", "newest"] {
         hub.announce(&global(), nick(name), None).unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        clock::passes(Duration::from_millis(50)).await;
     }
     assert_eq!(text(&written), "");
     while writes.load(Ordering::SeqCst) == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        clock::passes(Duration::from_millis(10)).await;
         assert!(begin.elapsed() <= Duration::from_millis(300));
     }
     assert_eq!((text(&written).as_str(), writes.load(Ordering::SeqCst)), ("!new\n!newer\n!newest\n", 1));
@@ -333,7 +336,7 @@ async fn an_author_hears_of_a_message_that_nobody_confirms_in_time() {
     // Whoever cannot confirm is not waited for; whoever is gone confirms nothing.
     ann.run(direct("carl", "hi", Some("3"))).await.unwrap();
     assert_eq!(receipt(&mut heard).await, (Delivery::Sent, None));
-    tokio::time::sleep(Duration::from_secs(20)).await;
+    clock::passes(Duration::from_secs(20)).await;
     ann.run(direct("bob", "you there?", Some("4"))).await.unwrap();
     assert_eq!(receipt(&mut heard).await, (Delivery::Sent, None));
     drop(bob);

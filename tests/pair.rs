@@ -236,7 +236,7 @@ async fn whoever_confirms_what_was_shown_late_was_not_waited_for_meanwhile() {
     let mut alice = server.paired("alice", "bobby").await;
     alice.send("hello").await;
     alice.hears(&["[server] Message sent to user bobby"]).await;
-    tokio::time::sleep(std::time::Duration::from_secs(100)).await;
+    common::clock::passes(std::time::Duration::from_secs(100)).await;
     bobby.asks("alice", "1").await;
     bobby.hears(&["[alice] hello"]).await;
     let (opcode, payload) = read_frame(&mut bobby.stream).await.unwrap();
@@ -253,7 +253,7 @@ async fn where_nobody_can_confirm_sent_is_the_last_word() {
     alice.send("hello").await;
     alice.hears(&["[server] Message sent to user embedded"]).await;
     while !matches!(heard.next().await, Some(Event::Message(_))) {}
-    tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+    common::clock::passes(std::time::Duration::from_secs(20)).await;
     alice.send("and again").await;
     alice.hears(&["[server] Message sent to user embedded"]).await;
 }

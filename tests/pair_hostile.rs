@@ -8,13 +8,14 @@ mod common;
 use std::time::Duration;
 
 use common::bad_frames::bad_frames;
+use common::clock::passes;
 use common::pair_chat::{Client, PING, PONG, Server};
 use common::raw::connect;
 use common::raw_websocket::{CLOSE, TEXT, frame, header, open, read_frame, text, upgrade};
 use talk::limits::Limits;
 use talk::message::Event;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 const FIN: u8 = 0x80;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -147,16 +148,16 @@ async fn whoever_types_for_two_minutes_at_each_prompt_is_served_and_hears_nothin
     let server = Server::start().await;
     let mut bobby = server.paired("bobby", "global").await;
     let mut alice = server.open().await;
-    sleep(2 * MINUTE).await;
+    passes(2 * MINUTE).await;
     alice.asks("al", "0").await;
-    sleep(2 * MINUTE).await;
+    passes(2 * MINUTE).await;
     alice.asks("alice", "1").await;
-    sleep(2 * MINUTE).await;
+    passes(2 * MINUTE).await;
     alice.asks("nobody", "0").await;
-    sleep(9 * MINUTE).await;
+    passes(9 * MINUTE).await;
     alice.asks("bobby", "1").await;
     // Here pings come, which whoever sits in another prompt answers or does not.
-    sleep(9 * MINUTE).await;
+    passes(9 * MINUTE).await;
     alice.answers = false;
     alice.send("hello").await;
     alice.hears(&["[server] Message sent to user bobby"]).await;
@@ -169,12 +170,12 @@ async fn whoever_says_nothing_for_ten_minutes_at_a_prompt_is_closed() {
     let server = Server::start().await;
     let (mut nobody, mut alice) = (server.open().await, server.named("alice").await);
     let begun = Instant::now();
-    sleep(9 * MINUTE).await;
+    passes(9 * MINUTE).await;
     alice.asks("nobody", "0").await;
-    sleep(MINUTE).await;
+    passes(MINUTE).await;
     let (opcode, reason) = read_frame(&mut nobody.stream).await.unwrap();
     assert_eq!((opcode, &reason[..2]), (CLOSE, &1008u16.to_be_bytes()[..]));
-    sleep(9 * MINUTE).await;
+    passes(9 * MINUTE).await;
     let (opcode, reason) = read_frame(&mut alice.stream).await.unwrap();
     assert_eq!((opcode, &reason[..2]), (CLOSE, &1001u16.to_be_bytes()[..]));
     assert!(begun.elapsed() >= 19 * MINUTE);
@@ -186,7 +187,7 @@ async fn a_silent_session_that_answered_a_ping_is_over_and_its_recipient_knows()
     let server = Server::start().await;
     let (_bobby, mut heard) = server.hub.sit("bobby").await.unwrap();
     let mut alice = server.paired("alice", "bobby").await;
-    sleep(MINUTE + Duration::from_secs(1)).await;
+    passes(MINUTE + Duration::from_secs(1)).await;
     alice.confirms().await;
     let begun = Instant::now();
     loop {

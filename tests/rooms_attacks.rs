@@ -4,6 +4,9 @@
 #[path = "common/slow_accounts.rs"]
 mod slow_accounts;
 
+#[path = "common/clock.rs"]
+mod clock;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -140,7 +143,7 @@ async fn visits_cost_a_bystander_few_writes() {
         s.run(Command::Enter(RoomName::global())).await.unwrap();
         (s, p, o)
     };
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    clock::passes(Duration::from_secs(1)).await;
     let mut seats = Vec::new();
     for n in 0..50 {
         seats.push(hub.sit(&format!("u{n}")).await.unwrap());

@@ -4,6 +4,9 @@
 #[path = "common/slow_accounts.rs"]
 mod slow_accounts;
 
+#[path = "common/clock.rs"]
+mod clock;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +41,7 @@ async fn a_name_is_not_heard_of_two_while_one_leaves_it() {
         (heir, events)
     });
     // Time stands until nobody can do anything more.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    clock::passes(Duration::from_secs(1)).await;
     accounts.tell.notify_one();
     let mut lines = Vec::new();
     while lines.len() < 7 {

@@ -55,7 +55,7 @@ async fn a_cut_member_that_takes_nothing_is_let_go_five_seconds_later() {
     let cut = Instant::now();
     while idler.write_all(&[0]).await.is_ok() {
         assert!(cut.elapsed() < Duration::from_secs(60), "it is never let go");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        common::clock::passes(Duration::from_millis(10)).await;
     }
     let lasted = cut.elapsed();
     // The clock of the test, not of the machine.
@@ -67,7 +67,7 @@ async fn a_cut_member_that_reads_in_time_hears_why() {
     let hub = Hub::new();
     let mut idler = join(&hub, "idler").await;
     until_cut(&hub).await;
-    tokio::time::sleep(Duration::from_millis(4800)).await;
+    common::clock::passes(Duration::from_millis(4800)).await;
     let mut rest = Vec::new();
     idler.read_to_end(&mut rest).await.unwrap();
     let close = rest.windows(2).rposition(|code| code == 1008u16.to_be_bytes()).unwrap();

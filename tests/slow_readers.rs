@@ -37,11 +37,11 @@ async fn a_reader_that_takes_an_answer_in_drops_is_cut() {
     stream.write_all(b"GET /v1/users HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     let mut total = 0;
     let drops = async {
-        let mut drop = [0; 256];
+        let (mut drop, mut ticks) = ([0; 256], tokio::time::interval(Duration::from_millis(20)));
         // Something is taken each time, so that the connection never stands still for long.
         while let Ok(read @ 1..) = stream.read(&mut drop).await {
             total += read;
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            ticks.tick().await;
         }
     };
     tokio::time::timeout(PATIENCE, drops).await.expect("the reader is still served");

@@ -10,6 +10,7 @@
 )]
 
 pub mod bad_frames;
+pub mod clock;
 #[cfg(feature = "net")]
 pub mod console;
 #[cfg(all(feature = "server", feature = "terminal"))]

@@ -7,8 +7,9 @@ use talk::limits::Limits;
 use talk::message::{Command, Event, MessageId};
 use talk::name::RoomName;
 use tokio::io::AsyncReadExt;
-use tokio::time::{Instant, advance, sleep};
+use tokio::time::{Instant, advance};
 
+use crate::common::clock::passes;
 use crate::common::console::{Client, PACE, Server, message, object, system};
 
 async fn sit(hub: &Hub, name: &str) -> (Seat, Heard) {
@@ -128,7 +129,7 @@ async fn a_flood_that_does_not_end_is_told_of_now_and_then() {
         loop {
             let glued: String = (0..20).map(|n| object("message", &n.to_string())).collect();
             alice.write(glued).await;
-            sleep(Duration::from_millis(50)).await;
+            passes(Duration::from_millis(50)).await;
         }
     });
     let mut told = Vec::new();
@@ -203,10 +204,10 @@ async fn a_prompt_at_which_nobody_sits_is_closed_after_ten_minutes() {
     let server = Server::start().await;
     let mut nobody = server.connect().await;
     let begun = Instant::now();
-    sleep(Duration::from_secs(1)).await;
+    passes(Duration::from_secs(1)).await;
     nobody.write(r#"{"username":"#).await;
     advance(Duration::from_secs(590)).await;
-    sleep(Duration::from_secs(1)).await;
+    passes(Duration::from_secs(1)).await;
     assert!(nobody.stream.try_read(&mut [0]).is_err(), "it is open");
     assert_eq!(nobody.stream.read(&mut [0]).await.unwrap(), 0);
     assert!(begun.elapsed() >= Duration::from_secs(600), "{:?}", begun.elapsed());

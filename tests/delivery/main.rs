@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod blocks;
+#[path = "../common/clock.rs"]
+mod clock;
 mod failures;
 mod history;
 mod ids;

@@ -77,7 +77,7 @@ async fn one_who_comes_while_it_is_on_its_way_hears_it_once() {
             let text = format!("{round} {n}");
             ann.run(direct("bob", &text, &text)).await;
             expected.push(text);
-            tokio::time::sleep(Duration::from_millis(dice.below(60))).await;
+            crate::clock::passes(Duration::from_millis(dice.below(60))).await;
         }
         bob = Session::open(&hub, token).await;
         assert_eq!(bob.said().await, expected, "round {round}");

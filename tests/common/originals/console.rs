@@ -181,7 +181,7 @@ impl Shared {
 
     /// What is there when it looks, five times a second.
     async fn recv(&self, from: &mut OwnedReadHalf) -> Option<Vec<u8>> {
-        tokio::time::sleep(POLL).await;
+        crate::common::clock::passes(POLL).await;
         from.readable().await.ok()?;
         self.awake.subscribe().wait_for(|awake| *awake).await.ok()?;
         let mut buffer = vec![0; 1024];
