@@ -71,6 +71,8 @@ pub mod client;
 pub mod codec;
 #[cfg(feature = "net")]
 mod error;
+#[cfg(any(feature = "net", feature = "sqlite"))]
+mod files;
 #[cfg(feature = "net")]
 pub mod gateway;
 pub mod hub;

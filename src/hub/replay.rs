@@ -11,7 +11,7 @@ use super::inbox::{Inbox, Input, Joined, Resume, SessionId};
 use super::outbox::Outbox;
 use super::pace::Pace;
 use crate::message::{Event, Post, Record, Refusal, RoomKey, UserId};
-use crate::store::{HistoryStore, Page, StoreError};
+use crate::store::{HistoryStore, Page, Query, StoreError};
 
 /// Reads the history for one session, one thing after the other. Dropping it stops it.
 #[derive(Debug)]
@@ -114,35 +114,24 @@ impl Reader {
 
     async fn search(&self, room: RoomKey, text: String, before: Option<u64>, limit: usize) -> Result<(), StoreError> {
         let epoch = self.history.head(&room).await?.epoch;
-        let (wanted, blocked) = (text.to_lowercase(), self.blocked());
-        let fits = |record: &&Record| !blocked.contains(&record.user) && record.body.to_lowercase().contains(&wanted);
-        let (mut found, mut bytes, mut scanned, mut before) = (Vec::new(), 0, 0, before);
+        let (query, blocked) = (Query::new(&text), self.blocked());
+        let (mut found, mut before): (Vec<Record>, _) = (Vec::new(), before);
         let Some(hub) = self.hub.upgrade() else { return Ok(()) };
         let turn = hub.searching.acquire().await;
         if self.refuse_if_shut_out(&room) {
             return Ok(());
         }
-        let before = loop {
-            // The others have their turns too.
-            tokio::task::yield_now().await;
-            let records = self.history.page(&room, &Page { after: None, before, limit: SEARCHED_AT_ONCE }).await?;
-            let Some(oldest) = records.first().map(|record| record.seq) else { break None };
-            let mut full = None;
-            for record in records.iter().rev().filter(fits) {
-                bytes += record.body.len();
-                found.push(record.clone());
-                if found.len() >= limit || bytes >= FOUND_BYTES {
-                    full = Some(record.seq);
-                    break;
-                }
+        for _ in 0..MOST_LOOKS {
+            let wanted = limit - found.len();
+            let finds = self.history.search(&room, &query, before, wanted).await?;
+            let all = finds.records.len();
+            before = finds.before;
+            found.extend(finds.records.into_iter().filter(|record| !blocked.contains(&record.user)));
+            // With fewer than it was asked for, the store has looked at enough for one time.
+            if before.is_none() || found.len() >= limit || all < wanted {
+                break;
             }
-            scanned += records.iter().map(|record| record.body.len() + RECORD_BYTES).sum::<usize>();
-            match full {
-                Some(seq) => break Some(seq),
-                None if scanned >= MOST_SCANNED => break Some(oldest),
-                None => before = Some(oldest),
-            }
-        };
+        }
         drop(turn);
         let found = Event::Found { room, text: text.into(), epoch, records: found.into(), before };
         self.say(vec![found]).await;
@@ -287,9 +276,5 @@ const HELD_BYTES: usize = 256 * 1024;
 /// Events and bytes that a session is told at once: well within what may wait for it.
 const PIECE: usize = 64;
 const PIECE_BYTES: usize = 128 * 1024;
-/// Records that a search looks at in one piece, bytes that it looks at in all, counting so many for each record beside
-/// its text, and bytes that it finds at most.
-const SEARCHED_AT_ONCE: usize = 100;
-const MOST_SCANNED: usize = 8 << 20;
-const RECORD_BYTES: usize = 256;
-const FOUND_BYTES: usize = 256 * 1024;
+/// How often the history is asked in one search, when it finds what was said by those whom the session does not hear.
+const MOST_LOOKS: usize = 8;

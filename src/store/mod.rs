@@ -2,6 +2,8 @@
 //! there. Each has a trait, a backend in memory and one in SQLite, and one contract suite that both pass.
 
 mod accounts;
+#[cfg(feature = "sqlite")]
+mod backup;
 #[cfg(feature = "net")]
 mod clock;
 #[cfg(feature = "testing")]
@@ -15,17 +17,23 @@ mod sqlite;
 use thiserror::Error;
 
 pub use accounts::{AccountStore, Issued, MemoryAccounts, RESERVED, Session, SessionId, TOKEN, UNUSED, User};
-pub use history::{Durability, HistoryStore, Known, MAX_PAGE, MemoryHistory, Page, Retention};
+pub use history::{Durability, Finds, HistoryStore, Known, MAX_PAGE, MemoryHistory, Page, Query, Retention};
 pub(crate) use history::{digest, id_key};
 pub use registry::{Claim, Lease, MemoryRegistry, Registration, RegistryStore};
 pub use rules::{Ban, MemoryRules, Mute, RoomRules, RuleStore, UserRules};
 
 #[cfg(feature = "sqlite")]
 pub use accounts::SqliteAccounts;
+#[cfg(all(feature = "sqlite", feature = "terminal"))]
+pub(crate) use accounts::user_named;
+#[cfg(all(feature = "sqlite", feature = "terminal"))]
+pub(crate) use backup::is_kept;
+#[cfg(feature = "sqlite")]
+pub use backup::{BackupError, backup};
 #[cfg(feature = "net")]
 pub(crate) use clock::Clock;
 #[cfg(feature = "sqlite")]
-pub use history::SqliteHistory;
+pub use history::{ExchangeError, Exported, Imported, SqliteHistory, export_history, import_history};
 #[cfg(feature = "sqlite")]
 pub use registry::SqliteRegistry;
 #[cfg(feature = "sqlite")]

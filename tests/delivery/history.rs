@@ -141,6 +141,36 @@ async fn a_search_finds_the_newest_first_and_goes_on_from_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn words_phrases_and_beginnings_are_looked_for_and_not_those_of_a_blocked_user() {
+    let hub = Hub::new();
+    let (mut ann, mut bob) = (Session::member(&hub, "ann").await, Session::member(&hub, "bob").await);
+    for body in ["Breakfast at eight", "no breakfast today", "an outbreak of eights", "Завтрак в ВОСЕМЬ"]
+    {
+        ann.run(say(body)).await;
+    }
+    ann.run(say_as("the end", "end")).await;
+    ann.accepted("end").await;
+    // More than one answer holds, newer than what others said.
+    for _ in 0..150 {
+        bob.run(say("breakfast, said bob")).await;
+    }
+    bob.run(say_as("the end", "end")).await;
+    bob.accepted("end").await;
+    ann.run(Command::Block("bob".into())).await;
+    for (text, expected) in [
+        ("EIGHT break", vec![3, 1]),
+        ("\"at eight\"", vec![1]),
+        ("break* today", vec![2]),
+        ("восемь завтр*", vec![4]),
+        ("breakfast", vec![2, 1]),
+        ("\"eight at\"", vec![]),
+    ] {
+        ann.run(search(text, None, Some(100))).await;
+        assert_eq!(found(&mut ann).await, (expected, None), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn too_many_questions_at_once_are_refused_and_the_others_answered() {
     let store = Moody::new(&Limits::default());
     let hub = hub_over(store.clone(), &Limits::default()).await;

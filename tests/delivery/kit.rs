@@ -305,7 +305,7 @@ impl Moody {
         let longest = self.slow.load(Ordering::SeqCst);
         if longest > 0 {
             let wait = self.dice.lock().unwrap().below(longest);
-            tokio::time::sleep(Duration::from_millis(wait)).await;
+            crate::clock::passes(Duration::from_millis(wait)).await;
         }
         match self.down.load(Ordering::SeqCst) {
             true => Err(StoreError::Unavailable("it is down".into())),

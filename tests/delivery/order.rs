@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use talk::hub::Hub;
 use talk::limits::Limits;
 use talk::message::{Command, Event, Refusal};
 use talk::name::RoomName;
 use talk::store::MemoryHistory;
+use tokio::sync::watch;
 
 use super::kit::*;
 
@@ -59,16 +59,17 @@ async fn what_a_history_did_not_take_is_refused_and_heard_by_nobody() {
 /// Senders say everything they have while receivers drop and come back. Tells how many messages were refused.
 async fn storm(hub: &Hub, each: u64, seed: u64) -> usize {
     let mut receivers = Vec::new();
+    let taken = watch::Sender::new(0);
     for number in 0..RECEIVERS {
         let session = Session::member(hub, &format!("receiver-{number}")).await;
         let drops = DROPS / RECEIVERS + u64::from(number < DROPS % RECEIVERS);
         let dice = Dice::new(seed * 1000 + number);
-        receivers.push(tokio::spawn(receive(hub.clone(), session, drops, SENDERS * each, dice)));
+        receivers.push(tokio::spawn(receive(hub.clone(), session, drops, SENDERS * each, dice, taken.subscribe())));
     }
     let mut senders = Vec::new();
     for number in 0..SENDERS {
         let session = Session::member(hub, &format!("sender-{number}")).await;
-        senders.push(tokio::spawn(send(session, number, each)));
+        senders.push(tokio::spawn(send(session, number, each, taken.clone())));
     }
     let (mut accepted, mut refused) = (HashSet::new(), HashSet::new());
     for sender in senders {
@@ -118,25 +119,33 @@ async fn end(hub: &Hub) {
     panic!("the history never takes anything again");
 }
 
-/// Says everything; tells which texts were accepted, and which refused.
-async fn send(mut session: Session, number: u64, each: u64) -> (HashSet<String>, HashSet<String>) {
+/// Says everything, and counts what all have said; tells which texts were accepted, and which refused.
+async fn send(
+    mut session: Session,
+    number: u64,
+    each: u64,
+    taken: watch::Sender<u64>,
+) -> (HashSet<String>, HashSet<String>) {
     let (mut accepted, mut refused) = (HashSet::new(), HashSet::new());
     for n in 0..each {
         let text = format!("{number} {n}");
         session.run(say_as(&text, &text)).await;
         while let Ok(event) = session.ears.try_recv() {
-            note(event, &mut accepted, &mut refused);
+            note(event, &mut accepted, &mut refused, &taken);
         }
     }
     while accepted.len() + refused.len() < each as usize {
-        note(session.next().await, &mut accepted, &mut refused);
+        note(session.next().await, &mut accepted, &mut refused, &taken);
     }
     (accepted, refused)
 }
 
-fn note(event: Event, accepted: &mut HashSet<String>, refused: &mut HashSet<String>) {
+fn note(event: Event, accepted: &mut HashSet<String>, refused: &mut HashSet<String>, taken: &watch::Sender<u64>) {
     match event {
-        Event::Accepted { id, .. } => assert!(accepted.insert(id.to_string())),
+        Event::Accepted { id, .. } => {
+            assert!(accepted.insert(id.to_string()));
+            taken.send_modify(|taken| *taken += 1);
+        }
         Event::Refused { why, id } => {
             assert_eq!(why, Refusal::Unavailable);
             assert!(refused.insert(id.unwrap().to_string()));
@@ -146,7 +155,14 @@ fn note(event: Event, accepted: &mut HashSet<String>, refused: &mut HashSet<Stri
 }
 
 /// Hears everything up to the end, and drops so often on the way. Tells the texts.
-async fn receive(hub: Hub, mut session: Session, drops: u64, total: u64, mut dice: Dice) -> Vec<Arc<str>> {
+async fn receive(
+    hub: Hub,
+    mut session: Session,
+    drops: u64,
+    total: u64,
+    mut dice: Dice,
+    mut taken: watch::Receiver<u64>,
+) -> Vec<Arc<str>> {
     let mut at: Vec<_> = (0..drops).map(|_| dice.below(total / 3)).collect();
     at.sort_unstable();
     at.reverse();
@@ -176,7 +192,11 @@ async fn receive(hub: Hub, mut session: Session, drops: u64, total: u64, mut dic
             at.pop();
             let token = session.drop_hard();
             match dice.below(3) {
-                0 => tokio::time::sleep(Duration::from_millis(dice.below(100))).await,
+                // It is away until others were told that more was taken; half of it always is.
+                0 => {
+                    let until = (last + dice.below(500)).min(total / 2);
+                    taken.wait_for(|taken| *taken >= until).await.unwrap();
+                }
                 _ => {
                     for _ in 0..dice.below(300) {
                         tokio::task::yield_now().await;

@@ -1,7 +1,7 @@
 //! The thread that writes: lines, files, and the bound on all of them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,7 @@ use tracing::warn;
 use super::cut::Cutter;
 use super::secrets::mark;
 use super::{End, Item, Part, Shared, What};
+use crate::files::{owner_only, owner_only_directory};
 use crate::tape::{Frame, Framing, Way};
 
 /// Has the directory, and knows what became of each recording.
@@ -258,11 +259,7 @@ fn place_and_time(line: &str) -> (u64, u64) {
 
 /// Makes a directory for its owner alone, or finds that it is one.
 fn private_directory(path: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)?;
+    owner_only_directory(path)?;
     #[cfg(unix)]
     if std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path)?.permissions()) & 0o077 != 0 {
         let why = "others may look into the directory: chmod 700 it, or name another, which is made";
@@ -273,11 +270,7 @@ fn private_directory(path: &Path) -> io::Result<()> {
 
 /// Opens a file for its owner alone, making it if it is missing.
 fn private_file(path: &Path) -> io::Result<fs::File> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    owner_only(OpenOptions::new().append(true).create(true)).open(path)
 }
 
 const EXTENSION: &str = "jsonl";

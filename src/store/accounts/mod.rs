@@ -19,6 +19,8 @@ use uuid::Uuid;
 pub use memory::MemoryAccounts;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteAccounts;
+#[cfg(all(feature = "sqlite", feature = "terminal"))]
+pub(crate) use sqlite::user_named;
 
 use super::StoreError;
 use crate::message::{Timestamp, UserId};

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
+#[cfg(feature = "terminal")]
+use rusqlite::OptionalExtension;
 use rusqlite::{Connection, Row, Transaction, params};
 use tokio::sync::OnceCell;
 
@@ -17,6 +19,8 @@ use crate::message::{Timestamp, UserId};
 use crate::name::Nickname;
 use crate::secret::{Password, PasswordHash, SecretHash};
 use crate::store::StoreError;
+#[cfg(feature = "terminal")]
+use crate::store::sqlite::visit;
 use crate::store::sqlite::{Database, Reply, Spec, SqliteLoad, SqliteSettings, Writer, failure};
 
 /// Users in a directory on disk, which one process at a time may use. Tokens, passwords and keys are there as hashes only.
@@ -43,7 +47,7 @@ impl SqliteAccounts {
     pub fn open(dir: &Path, limits: &Limits) -> Result<Self, StoreError> {
         let database = Database::open(dir, &SPEC)?;
         let mut table = Table::new(limits);
-        load(database.connection(), &mut table)?;
+        load(database.connection(), &mut table).map_err(|error| error.in_file(SPEC.file))?;
         let table = Arc::new(RwLock::new(table));
         let mut turns = Turns { table: table.clone(), latest: Timestamp::default() };
         let turn = move |database: &mut Database, jobs| turns.turn(database, jobs);
@@ -82,6 +86,19 @@ impl SqliteAccounts {
 }
 
 account_store!(SqliteAccounts);
+
+/// Who is called so, by the users in a directory that somebody else may have open.
+#[cfg(feature = "terminal")]
+pub(crate) fn user_named(dir: &Path, nickname: &Nickname) -> Result<Option<UserId>, StoreError> {
+    let path = dir.join(SPEC.file);
+    if !path.is_file() {
+        return Err(StoreError::Unavailable(format!("there is no {}", path.display())));
+    }
+    let failed = |e: rusqlite::Error| failure(&e).in_file(SPEC.file);
+    let connection = visit(&path)?;
+    let found = connection.query_row(NAMED, [nickname.as_str()], |row| row.get(0)).optional().map_err(failed)?;
+    Ok(found.map(UserId::from_bytes))
+}
 
 struct Job {
     change: Change,
@@ -217,8 +234,14 @@ fn stored(time: Timestamp) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-const SPEC: Spec =
-    Spec { what: "accounts", file: "accounts.db", lock: "accounts.lock", versions: &[SCHEMA, KEYS], synced: true };
+const SPEC: Spec = Spec {
+    what: "accounts",
+    file: "accounts.db",
+    lock: "accounts.lock",
+    versions: &[SCHEMA, KEYS],
+    synced: true,
+    checked: true,
+};
 const SCHEMA: &str = "
     CREATE TABLE users (id BLOB NOT NULL PRIMARY KEY, nickname TEXT NOT NULL, password BLOB, since INTEGER NOT NULL)
         STRICT, WITHOUT ROWID;
@@ -235,6 +258,10 @@ const SCHEMA: &str = "
 const KEYS: &str = "
     ALTER TABLE users ADD COLUMN key BLOB;
     CREATE UNIQUE INDEX user_by_key ON users (key) WHERE key IS NOT NULL;";
+/// A guest who has lost the last token has lost the nickname.
+#[cfg(feature = "terminal")]
+const NAMED: &str = "SELECT id FROM users WHERE nickname = ?1
+    AND (password IS NOT NULL OR key IS NOT NULL OR EXISTS (SELECT 1 FROM tokens WHERE user = id))";
 const TOKENS: &str = "SELECT hash, session, issued, used, rich, ends FROM tokens WHERE user = ?1 ORDER BY session";
 const PUT_USER: &str = "INSERT INTO users (id, nickname, password, key, since) VALUES (?1, ?2, ?3, ?4, ?5)
     ON CONFLICT (id) DO UPDATE SET nickname = ?2, password = ?3, key = ?4";

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a suite of tests, although a public one")]
 
+mod search;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +39,7 @@ where
     what_may_be_repeated_stays(&fresh().await).await;
     retention_meets_one_room_or_each(&fresh().await).await;
     direct_messages_are_forgotten_whole(&fresh().await).await;
+    search::searches_hold(&fresh().await).await;
     appends_take_effect_in_the_order_of_their_calls(&fresh().await).await;
     many_rooms_grow_at_once(Arc::new(fresh().await)).await;
 }

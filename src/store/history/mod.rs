@@ -2,10 +2,14 @@
 
 #[cfg(feature = "testing")]
 pub(super) mod contract;
+#[cfg(feature = "sqlite")]
+mod exchange;
 mod index;
 mod memory;
+mod query;
 #[cfg(feature = "sqlite")]
 mod row;
+mod search;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -14,9 +18,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+#[cfg(feature = "sqlite")]
+pub use exchange::{ExchangeError, Exported, Imported, export_history, import_history};
 pub use index::Known;
 pub(crate) use index::{digest, id_key};
 pub use memory::MemoryHistory;
+pub use query::Query;
+pub use search::Finds;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteHistory;
 
@@ -95,6 +103,23 @@ pub trait HistoryStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// Only what can befall any read.
     async fn page(&self, room: &RoomKey, page: &Page) -> Result<Vec<Record>, StoreError>;
+
+    /// Looks in a room, before a seq, for up to `limit` records that a query fits, the newest first.
+    ///
+    /// As it comes, it looks at the records themselves, at some MiB of them in one call: [`Finds::before`] says where to
+    /// go on. A backend that has an index finds the same sooner.
+    ///
+    /// # Errors
+    /// Only what can befall any read.
+    async fn search(
+        &self,
+        room: &RoomKey,
+        query: &Query,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Finds, StoreError> {
+        search::scan(self, room, query, before, limit).await
+    }
 
     /// Where a room ends: the seq of its last record, though retention may have taken it; 0 when it never had one.
     ///

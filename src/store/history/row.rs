@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::Row;
+use rusqlite::{Row, Statement, params};
 
 use crate::message::{MessageId, Record, RoomKey, Timestamp, UserId};
 use crate::store::StoreError;
@@ -10,6 +10,10 @@ use crate::store::sqlite::Checksum;
 
 /// The columns that [`read`] takes, in its order.
 pub(super) const COLUMNS: &str = "seq, prev, at, user, name, client, body, checksum";
+
+/// Takes what [`insert`] has to say.
+pub(super) const INSERT: &str = "INSERT INTO records (room, seq, prev, at, user, name, client, body, checksum)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
 /// 64 bits over all that a record says, its room and its `prev` among them.
 pub(super) fn checksum(record: &Record) -> i64 {
@@ -37,6 +41,31 @@ pub(super) fn read(room: &RoomKey, row: &Row<'_>) -> Result<Record, StoreError> 
         return Err(damaged("the checksum is wrong"));
     }
     Ok(record)
+}
+
+/// Runs [`INSERT`].
+pub(super) fn insert(
+    insert: &mut Statement<'_>,
+    number: i64,
+    record: &Record,
+    checksum: i64,
+) -> rusqlite::Result<usize> {
+    insert.execute(params![
+        number,
+        stored(record.seq),
+        stored(record.prev),
+        stored(record.at.as_millis()),
+        record.user.as_bytes(),
+        &*record.from,
+        record.id.as_ref().map(MessageId::as_str),
+        &*record.body,
+        checksum,
+    ])
+}
+
+/// As SQLite counts. Nothing is stored that does not fit.
+pub(super) fn stored(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The room that a key in the database means.

@@ -1,25 +1,33 @@
 //! A history in SQLite: what was answered is on disk.
 //!
 //! One thread writes: all that waits, in one transaction (group commit). Where rooms end and which ids came lately is
-//! also kept in memory and changed when the transaction stands; pages are read beside the writer.
+//! also kept in memory and changed when the transaction stands; pages are read beside the writer. An index of texts
+//! follows in a file of its own.
+
+mod finder;
+mod grams;
+mod turns;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
+use tracing::warn;
 
+use self::finder::Finder;
+use self::turns::{Job, STEP, Turns, Work};
 use super::index::{Ids, Known, Tally};
-use super::row::{self, COLUMNS};
-use super::{Durability, HistoryStore, MAX_PAGE, Page, Retention};
+use super::row::{self, COLUMNS, stored};
+use super::search::{Search, look_at, scan};
+use super::{Durability, Finds, HistoryStore, MAX_PAGE, Page, Query, Retention};
 use crate::limits::Limits;
 use crate::message::{Epoch, MessageId, Position, Record, RoomKey, Timestamp, UserId};
 use crate::name::RoomName;
 use crate::store::StoreError;
-use crate::store::sqlite::{Database, Readers, Reply, Spec, SqliteLoad, SqliteSettings, Writer, failure};
+use crate::store::sqlite::{Database, Readers, Spec, SqliteLoad, SqliteSettings, Writer, failure};
 
 /// Records in a directory on disk, which one process at a time may use. The [`Epoch`] stays as long as the data.
 ///
@@ -27,7 +35,9 @@ use crate::store::sqlite::{Database, Readers, Reply, Spec, SqliteLoad, SqliteSet
 pub struct SqliteHistory {
     epoch: Epoch,
     index: Arc<RwLock<Index>>,
-    /// Closed before the writer, whose own end then brings the write-ahead log into the database.
+    /// `None`: it cannot be had, and every search looks at the records.
+    finder: Option<Finder>,
+    /// Closed before the writer, as is the finder; its own end then brings the write-ahead log into the database.
     readers: Readers,
     writer: Writer<Job>,
 }
@@ -46,13 +56,23 @@ impl SqliteHistory {
         let mut database = Database::open(dir, &spec)?;
         let epoch = epoch(&mut database)?;
         let mut index = Index { rooms: HashMap::new(), ids: Ids::new(limits) };
-        let numbers = load(database.connection(), &mut index)?;
+        let numbers = load(database.connection(), &mut index).map_err(|error| error.in_file(SPEC.file))?;
         let next = numbers.values().max().map_or(1, |most| most + 1);
         let index = Arc::new(RwLock::new(index));
-        let mut turns = Turns { index: index.clone(), numbers, next, window: limits.duplicate_window };
+        let finder = Finder::start(dir, &spec, &epoch, index.clone());
+        let finder = finder.inspect_err(|error| warn!(%error, "searches go without an index of texts")).ok();
+        let bell = finder.as_ref().map(Finder::bell);
+        let mut turns = Turns { index: index.clone(), numbers, next, window: limits.duplicate_window, bell };
         let turn = move |database: &mut Database, jobs| turns.turn(database, jobs);
         let writer = Writer::start(database, limits.store_queue, turn)?;
-        Ok(Self { epoch, index, readers: Readers::new(dir, &spec), writer })
+        Ok(Self { epoch, index, finder, readers: Readers::new(dir, &spec), writer })
+    }
+
+    /// Reads and checks everything in a directory, as [`open`](Self::open) does, and closes it.
+    pub(in crate::store) fn check(dir: &Path, limits: &Limits) -> Result<(), StoreError> {
+        let database = Database::open(dir, &SPEC)?;
+        let loaded = load(database.connection(), &mut Index { rooms: HashMap::new(), ids: Ids::new(limits) });
+        loaded.map_err(|error| error.in_file(SPEC.file)).map(drop)
     }
 
     /// Asks the writer's own connection how durable its commits are.
@@ -67,6 +87,32 @@ impl SqliteHistory {
     #[must_use]
     pub fn load(&self) -> SqliteLoad {
         self.writer.load()
+    }
+
+    /// How many records a search has to look at, because the index of texts does not have them yet. It takes a few
+    /// hundred at a time, so that usually some are missing. `None` when there is no index.
+    #[must_use]
+    pub fn unindexed(&self) -> Option<u64> {
+        let index = self.index();
+        self.finder.as_ref().map(|finder| finder.missing(&index.rooms))
+    }
+
+    /// The records of some seqs, as far as they are there.
+    async fn records(&self, room: &RoomKey, seqs: Vec<u64>) -> Result<Vec<Record>, StoreError> {
+        let room = room.clone();
+        let read = move |connection: &Connection| {
+            let failed = |e: rusqlite::Error| failure(&e);
+            let mut select = connection.prepare_cached(ONE).map_err(failed)?;
+            let mut records = Vec::with_capacity(seqs.len());
+            for seq in seqs {
+                let mut rows = select.query(params![room.to_string(), stored(seq)]).map_err(failed)?;
+                if let Some(row) = rows.next().map_err(failed)? {
+                    records.push(row::read(&room, row)?);
+                }
+            }
+            Ok(records)
+        };
+        self.readers.read(read).await
     }
 
     fn index(&self) -> RwLockReadGuard<'_, Index> {
@@ -89,6 +135,53 @@ impl HistoryStore for SqliteHistory {
     async fn page(&self, room: &RoomKey, page: &Page) -> Result<Vec<Record>, StoreError> {
         let (room, page) = (room.clone(), *page);
         self.readers.read(move |connection| read_page(connection, &room, &page)).await
+    }
+
+    async fn search(
+        &self,
+        room: &RoomKey,
+        query: &Query,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Finds, StoreError> {
+        let place = self.finder.as_ref().and_then(|finder| Some((finder, finder.place(room)?)));
+        let (Some((finder, place)), Some(wanted), 1..) = (place, grams::wanted(query.pieces()), limit) else {
+            return scan(self, room, query, before, limit).await;
+        };
+        let mut search = Search::new(query, limit);
+        let mut at = before;
+        // What the index does not have yet; and always a little: what is often said is found there.
+        loop {
+            if !look_at(self, room, &mut search, &mut at).await? {
+                return Ok(search.ended(at));
+            }
+            if at.is_some_and(|at| at <= place.upto.saturating_add(1)) {
+                break;
+            }
+        }
+        let mut most = CANDIDATES;
+        while let Some(before) = at {
+            let seqs = match finder.candidates(place, wanted.clone(), before, most).await {
+                Ok(seqs) => seqs,
+                Err(error) => {
+                    warn!(%room, %error, "the index of texts does not answer");
+                    let rest = scan(self, room, query, at, limit - search.found()).await?;
+                    return Ok(search.ended_with(rest));
+                }
+            };
+            at = seqs.last().copied().filter(|_| seqs.len() == most);
+            // Each time the index goes through all that is newer. Where few candidates fit, it is not asked often.
+            most = (most * MORE).min(MOST_CANDIDATES);
+            for some in seqs.chunks(CANDIDATES) {
+                for record in self.records(room, some.to_vec()).await? {
+                    let seq = record.seq;
+                    if !search.look(record) {
+                        return Ok(search.ended(Some(seq)));
+                    }
+                }
+            }
+        }
+        Ok(search.ended(None))
     }
 
     async fn head(&self, room: &RoomKey) -> Result<Position, StoreError> {
@@ -141,194 +234,17 @@ impl fmt::Debug for SqliteHistory {
     }
 }
 
-struct Index {
-    rooms: HashMap<RoomKey, Tally>,
-    ids: Ids,
+pub(super) struct Index {
+    pub(super) rooms: HashMap<RoomKey, Tally>,
+    pub(super) ids: Ids,
 }
 
-struct Job {
-    work: Work,
-    /// How many records went, where some did.
-    reply: Reply<u64>,
-}
-
-enum Work {
-    Append(Vec<(Record, i64)>),
-    Retain { room: RoomKey, keep: Retention, now: Timestamp },
-    Forget(RoomKey),
-}
-
-/// What the thread that writes keeps from one transaction to the next.
-struct Turns {
-    index: Arc<RwLock<Index>>,
-    /// What each room is called in the rows of its records.
-    numbers: HashMap<RoomKey, i64>,
-    next: i64,
-    window: Duration,
-}
-
-/// What a transaction leaves; dropped when it fails.
-#[derive(Default)]
-struct Plan {
-    /// `None`: the room is forgotten.
-    rooms: HashMap<RoomKey, Option<Tally>>,
-    numbers: HashMap<RoomKey, i64>,
-    next: i64,
-}
-
-impl Turns {
-    /// Everything that waits, in one transaction.
-    fn turn(&mut self, database: &mut Database, jobs: Vec<Job>) {
-        let mut plan = Plan { next: self.next, ..Plan::default() };
-        let mut outcomes = Vec::with_capacity(jobs.len());
-        let written = database.write(|transaction| {
-            for job in &jobs {
-                outcomes.push(match &job.work {
-                    Work::Append(records) => self.append(&mut plan, transaction, records)?,
-                    Work::Retain { room, keep, now } => Ok(self.cut(&mut plan, transaction, room, keep, *now)?),
-                    Work::Forget(room) => Ok(self.forget(&mut plan, transaction, room)?),
-                });
-            }
-            Ok(())
-        });
-        if let Err(error) = written {
-            // Even a refusal may have been decided by a record that now never came.
-            jobs.into_iter().for_each(|job| drop(job.reply.send(Err(error.clone()))));
-            return;
-        }
-        self.apply(plan, jobs.iter().zip(&outcomes));
-        jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| drop(job.reply.send(outcome)));
-    }
-
-    fn apply<'a>(&mut self, plan: Plan, done: impl Iterator<Item = (&'a Job, &'a Result<u64, StoreError>)>) {
-        self.next = plan.next;
-        self.numbers.extend(plan.numbers);
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        for (job, outcome) in done {
-            if let (Work::Append(records), Ok(_)) = (&job.work, outcome) {
-                records.iter().for_each(|(record, _)| index.ids.learn(record));
-            }
-        }
-        for (room, tally) in plan.rooms {
-            match tally {
-                Some(tally) => drop(index.rooms.insert(room, tally)),
-                None => {
-                    index.rooms.remove(&room);
-                    self.numbers.remove(&room);
-                }
-            }
-        }
-    }
-
-    /// The outer error is the whole transaction's, the inner one these records'.
-    fn append(
-        &self,
-        plan: &mut Plan,
-        transaction: &Transaction<'_>,
-        records: &[(Record, i64)],
-    ) -> rusqlite::Result<Result<u64, StoreError>> {
-        let mut tallies: Vec<(&RoomKey, Tally)> = Vec::new();
-        for (record, _) in records {
-            let at = tallies.iter().position(|(room, _)| **room == record.room);
-            let at = at.unwrap_or_else(|| {
-                tallies.push((&record.room, self.tally(plan, &record.room).unwrap_or_default()));
-                tallies.len() - 1
-            });
-            if let Err(error) = tallies[at].1.take(record) {
-                return Ok(Err(error));
-            }
-        }
-        let mut insert = transaction.prepare_cached(INSERT)?;
-        for (record, checksum) in records {
-            insert.execute(params![
-                self.number(plan, transaction, &record.room)?,
-                stored(record.seq),
-                stored(record.prev),
-                stored(record.at.as_millis()),
-                record.user.as_bytes(),
-                &*record.from,
-                record.id.as_ref().map(MessageId::as_str),
-                &*record.body,
-                checksum,
-            ])?;
-        }
-        plan.rooms.extend(tallies.into_iter().map(|(room, tally)| (room.clone(), Some(tally))));
-        Ok(Ok(0))
-    }
-
-    /// Cuts up to [`STEP`] records.
-    fn cut(
-        &self,
-        plan: &mut Plan,
-        transaction: &Transaction<'_>,
-        room: &RoomKey,
-        keep: &Retention,
-        now: Timestamp,
-    ) -> rusqlite::Result<u64> {
-        let Some(mut tally) = self.tally(plan, room) else { return Ok(0) };
-        let number = self.number(plan, transaction, room)?;
-        let mut gone = 0;
-        {
-            let mut oldest = transaction.prepare_cached(OLDEST)?;
-            let mut rows = oldest.query(params![number, stored(STEP)])?;
-            while let Some(row) = rows.next()? {
-                let [seq, at, size] = [row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?].map(i64::cast_unsigned);
-                if !tally.must_cut(Timestamp::from_millis(at), keep, self.window, now) {
-                    break;
-                }
-                tally.cut(seq, size);
-                gone += 1;
-            }
-        }
-        if gone > 0 {
-            let cut = stored(tally.cut);
-            transaction.prepare_cached("DELETE FROM records WHERE room = ?1 AND seq <= ?2")?.execute([number, cut])?;
-            transaction.prepare_cached("UPDATE rooms SET cut = ?2 WHERE number = ?1")?.execute([number, cut])?;
-            plan.rooms.insert(room.clone(), Some(tally));
-        }
-        Ok(gone)
-    }
-
-    fn forget(&self, plan: &mut Plan, transaction: &Transaction<'_>, room: &RoomKey) -> rusqlite::Result<u64> {
-        let Some(tally) = self.tally(plan, room) else { return Ok(0) };
-        let number = self.number(plan, transaction, room)?;
-        transaction.execute("DELETE FROM records WHERE room = ?1", [number])?;
-        transaction.execute("DELETE FROM rooms WHERE number = ?1", [number])?;
-        plan.numbers.remove(room);
-        plan.rooms.insert(room.clone(), None);
-        Ok(tally.count)
-    }
-
-    fn tally(&self, plan: &Plan, room: &RoomKey) -> Option<Tally> {
-        match plan.rooms.get(room) {
-            Some(planned) => *planned,
-            None => self.index.read().unwrap_or_else(PoisonError::into_inner).rooms.get(room).copied(),
-        }
-    }
-
-    /// What the room is called in rows; a new one gets its row first.
-    fn number(&self, plan: &mut Plan, transaction: &Transaction<'_>, room: &RoomKey) -> rusqlite::Result<i64> {
-        if let Some(number) = plan.numbers.get(room) {
-            return Ok(*number);
-        }
-        let forgotten = matches!(plan.rooms.get(room), Some(None));
-        if let Some(number) = self.numbers.get(room).filter(|_| !forgotten) {
-            return Ok(*number);
-        }
-        let number = plan.next;
-        let mut insert = transaction.prepare_cached("INSERT INTO rooms (number, key, cut) VALUES (?1, ?2, 0)")?;
-        insert.execute(params![number, room.to_string()])?;
-        plan.next += 1;
-        plan.numbers.insert(room.clone(), number);
-        Ok(number)
-    }
-}
-
-fn epoch(database: &mut Database) -> Result<Epoch, StoreError> {
+pub(super) fn epoch(database: &mut Database) -> Result<Epoch, StoreError> {
     let select = |c: &Connection| c.query_row("SELECT epoch FROM life", [], |row| row.get::<_, String>(0)).optional();
-    let found = select(database.connection()).map_err(|e| failure(&e))?;
+    let found = select(database.connection()).map_err(|e| failure(&e).in_file(SPEC.file))?;
     if let Some(epoch) = found {
-        return Epoch::new(&epoch).map_err(|e| StoreError::Damaged(format!("the epoch makes no sense: {e}")));
+        let nonsense = |e| StoreError::Damaged(format!("the epoch makes no sense: {e}")).in_file(SPEC.file);
+        return Epoch::new(&epoch).map_err(nonsense);
     }
     let epoch = Epoch::random();
     database.write(|transaction| transaction.execute("INSERT INTO life (epoch) VALUES (?1)", [epoch.as_str()]))?;
@@ -336,7 +252,7 @@ fn epoch(database: &mut Database) -> Result<Epoch, StoreError> {
 }
 
 /// Reads and checks everything; tells what the rooms are called in rows.
-fn load(connection: &Connection, index: &mut Index) -> Result<HashMap<RoomKey, i64>, StoreError> {
+pub(super) fn load(connection: &Connection, index: &mut Index) -> Result<HashMap<RoomKey, i64>, StoreError> {
     let failed = |e: rusqlite::Error| failure(&e);
     let mut rooms = HashMap::new();
     let mut select = connection.prepare("SELECT number, key, cut FROM rooms").map_err(failed)?;
@@ -405,15 +321,14 @@ fn read_page(connection: &Connection, room: &RoomKey, page: &Page) -> Result<Vec
     Ok(records)
 }
 
-/// As SQLite counts. Nothing is stored that does not fit.
-fn stored(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-const SPEC: Spec =
-    Spec { what: "history", file: "history.db", lock: "history.lock", versions: &[SCHEMA], synced: true };
-/// Records that one transaction cuts at most from a room, so that nobody waits long behind it.
-const STEP: u64 = 1000;
+pub(super) const SPEC: Spec = Spec {
+    what: "history",
+    file: "history.db",
+    lock: "history.lock",
+    versions: &[SCHEMA],
+    synced: true,
+    checked: true,
+};
 const SCHEMA: &str = "
     CREATE TABLE life (epoch TEXT NOT NULL) STRICT;
     CREATE TABLE rooms (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, cut INTEGER NOT NULL) STRICT;
@@ -429,14 +344,16 @@ const SCHEMA: &str = "
         checksum INTEGER NOT NULL,
         UNIQUE (room, seq)
     ) STRICT;";
-const INSERT: &str = "INSERT INTO records (room, seq, prev, at, user, name, client, body, checksum)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-/// What a record counts is said in [`Retention::size`].
-const OLDEST: &str = "SELECT seq, at, 96 + octet_length(body) + octet_length(name) + ifnull(octet_length(client), 0)
-    FROM records WHERE room = ?1 ORDER BY seq LIMIT ?2";
-
+/// Candidates that a search asks the index for at first, and records that it reads in one piece.
+const CANDIDATES: usize = 64;
+/// How many times as many it asks for each further time, and the most: half of what one search can look at.
+const MORE: usize = 16;
+const MOST_CANDIDATES: usize = 16_384;
+const ONE: &str = "SELECT seq, prev, at, user, name, client, body, checksum FROM records
+    WHERE room = (SELECT number FROM rooms WHERE key = ?1) AND seq = ?2";
 #[cfg(test)]
 mod tests {
+    use super::turns::OLDEST;
     use super::*;
 
     fn said(seq: u64, body: &str) -> Record {

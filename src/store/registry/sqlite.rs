@@ -41,7 +41,7 @@ impl SqliteRegistry {
     pub fn open(dir: &Path, limits: &Limits) -> Result<Self, StoreError> {
         let database = Database::open(dir, &SPEC)?;
         let mut table = Table::new(limits.users);
-        load(database.connection(), &mut table)?;
+        load(database.connection(), &mut table).map_err(|error| error.in_file(SPEC.file))?;
         let table = Arc::new(RwLock::new(table));
         let mut turns = Turns { table: table.clone(), latest: Timestamp::default() };
         let turn = move |database: &mut Database, jobs| turns.turn(database, jobs);
@@ -245,7 +245,8 @@ fn write(table: &RwLock<Table>) -> RwLockWriteGuard<'_, Table> {
     table.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-const SPEC: Spec = Spec { what: "registry", file: "registry.db", lock: "lock", versions: &[SCHEMA], synced: true };
+const SPEC: Spec =
+    Spec { what: "registry", file: "registry.db", lock: "lock", versions: &[SCHEMA], synced: true, checked: true };
 /// Ended records that one call of `sweep` forgets at most.
 const SWEEP_MANY: usize = 1024;
 /// An expiry is not stored: a lease starts anew with the program.

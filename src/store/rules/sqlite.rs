@@ -36,7 +36,8 @@ impl SqliteRules {
     /// cannot be opened or made.
     pub fn open(dir: &Path, limits: &Limits) -> Result<Self, StoreError> {
         let database = Database::open(dir, &SPEC)?;
-        let mut turns = Turns::load(database.connection(), limits)?;
+        let turns = Turns::load(database.connection(), limits);
+        let mut turns = turns.map_err(|error| error.in_file(SPEC.file))?;
         let turn = move |database: &mut Database, jobs| turns.turn(database, jobs);
         let writer = Writer::start(database, limits.store_queue, turn)?;
         Ok(Self { readers: Readers::new(dir, &SPEC), writer })
@@ -232,7 +233,8 @@ fn find(connection: &Connection, key: &RoomKey) -> Result<Option<Rules>, StoreEr
     Ok(found.transpose()?.map(|(_, rules)| rules))
 }
 
-const SPEC: Spec = Spec { what: "rules", file: "rules.db", lock: "rules.lock", versions: &[SCHEMA], synced: true };
+const SPEC: Spec =
+    Spec { what: "rules", file: "rules.db", lock: "rules.lock", versions: &[SCHEMA], synced: true, checked: true };
 const SCHEMA: &str = "
     CREATE TABLE rules (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL)
         STRICT, WITHOUT ROWID;";

@@ -5,7 +5,7 @@ mod checksum;
 mod readers;
 mod writer;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,10 +16,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 use tracing::error;
 
 pub(super) use checksum::Checksum;
-pub(super) use readers::Readers;
+pub(super) use readers::{Readers, read_only, visit};
 pub(super) use writer::{Reply, Writer};
 
 use super::StoreError;
+use crate::files::{LockedFile, owner_only, owner_only_directory, sync_directory, sync_parent};
 use crate::measure::{Durations, Histogram};
 
 /// One kind of database.
@@ -36,6 +37,8 @@ pub(super) struct Spec {
     /// Whether each commit is synced to disk before it counts. Without, the disk is synced only by checkpoints, which
     /// run after the answers: a power cut takes the latest commits, and leaves the database whole.
     pub(super) synced: bool,
+    /// Whether it is looked through for damage when it is opened. What can be made anew at any time need not be.
+    pub(super) checked: bool,
 }
 
 /// How the connection that writes keeps what it commits, as SQLite says it.
@@ -69,8 +72,10 @@ pub(super) struct Database {
     log_pages: Arc<AtomicUsize>,
     /// Why nothing can be written any more.
     failed: Option<StoreError>,
+    /// Whether this opening made it.
+    new: bool,
     /// Held to the last: fields are dropped in order.
-    lock: File,
+    lock: LockedFile,
 }
 
 impl Database {
@@ -78,7 +83,8 @@ impl Database {
     pub(super) fn open(dir: &Path, spec: &Spec) -> Result<Self, StoreError> {
         make_dir(dir).map_err(|e| unavailable("cannot make the data directory", &e))?;
         let lock = lock(&dir.join(spec.lock))?;
-        let mut connection = connect(dir, spec)?;
+        let new = !dir.join(spec.file).exists();
+        let mut connection = connect(dir, spec).map_err(|error| error.in_file(spec.file))?;
         let log_pages = Arc::new(AtomicUsize::new(0));
         let count = log_pages.clone();
         // In place of SQLite's own checkpoints, which come before a commit's answer.
@@ -87,7 +93,20 @@ impl Database {
             Ok(())
         };
         connection.wal_hook(Some(hook)).map_err(|e| failure(&e))?;
-        Ok(Self { connection, what: spec.what, commits: Arc::default(), log_pages, failed: None, lock })
+        Ok(Self { connection, what: spec.what, commits: Arc::default(), log_pages, failed: None, new, lock })
+    }
+
+    /// Closes it, and takes it away again if this opening made it: with its lock, which is held to the last.
+    pub(super) fn take_back(self, dir: &Path, spec: &Spec) {
+        let Self { connection, new, lock, .. } = self;
+        drop(connection);
+        if new {
+            for end in ["", "-wal", "-shm"] {
+                let _ = fs::remove_file(dir.join(format!("{}{end}", spec.file)));
+            }
+            let _ = fs::remove_file(dir.join(spec.lock));
+        }
+        drop(lock);
     }
 
     /// Reads, by the connection that writes.
@@ -123,6 +142,12 @@ impl Database {
         result.map_err(|cause| self.failed_by(&cause))
     }
 
+    /// One transaction that is not this module's to end: for a program that does nothing else.
+    pub(super) fn transaction(&mut self) -> Result<Transaction<'_>, StoreError> {
+        self.usable()?;
+        self.connection.transaction().map_err(|e| failure(&e))
+    }
+
     /// Brings a long write-ahead log into the database; called when everybody has their answer.
     fn checkpoint(&mut self) {
         if self.log_pages.load(Ordering::Relaxed) < CHECKPOINT || self.failed.is_some() {
@@ -149,6 +174,7 @@ pub(super) fn failure(error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full("no space is left on the disk".into()),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged(error.to_string()),
+        None if is_nonsense(error) => StoreError::Damaged(format!("it holds what nobody wrote there ({error})")),
         _ => StoreError::Unavailable(error.to_string()),
     }
 }
@@ -158,11 +184,36 @@ fn is_lasting(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(SystemIoFailure | DatabaseCorrupt | NotADatabase))
 }
 
+/// Whether something was read, and is not what only can stand there.
+fn is_nonsense(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, QueryReturnedNoRows, Utf8Error,
+    };
+    matches!(
+        error,
+        FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | QueryReturnedNoRows
+            | Utf8Error(..)
+    )
+}
+
+impl StoreError {
+    /// Says in which file the damage is.
+    pub(super) fn in_file(self, file: &str) -> Self {
+        match self {
+            Self::Damaged(what) => Self::Damaged(format!("{file}: {what}")),
+            error => error,
+        }
+    }
+}
+
 fn closed() -> StoreError {
     StoreError::Unavailable("it is closed".into())
 }
 
-fn unavailable(what: &str, error: &io::Error) -> StoreError {
+pub(super) fn unavailable(what: &str, error: &io::Error) -> StoreError {
     let advice = match error.kind() {
         io::ErrorKind::PermissionDenied => "; let the user that this runs as write there, or name another directory",
         io::ErrorKind::ReadOnlyFilesystem => "; name a directory that can be written to",
@@ -172,40 +223,42 @@ fn unavailable(what: &str, error: &io::Error) -> StoreError {
     StoreError::Unavailable(format!("{what}: {error}{advice}"))
 }
 
-fn make_dir(dir: &Path) -> io::Result<()> {
+pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)?;
-    match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
-        _ => Ok(()),
-    }
+    owner_only_directory(dir)?;
+    sync_parent(dir)
 }
 
-fn lock(path: &Path) -> Result<File, StoreError> {
+fn lock(path: &Path) -> Result<LockedFile, StoreError> {
     let file = private_file(path).map_err(|e| unavailable("cannot open the lock file", &e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
+    match LockedFile::try_lock(file) {
+        // Whoever had it has taken it away with what they made, and the next to come locks another.
+        Ok(file) if is_removed(&file) => Err(StoreError::Locked),
+        Ok(file) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
         Err(TryLockError::Error(e)) => Err(unavailable("cannot lock the data directory", &e)),
     }
 }
 
-/// Opens or makes a file that only its owner may read. SQLite gives its other files the same mode.
-fn private_file(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+fn is_removed(file: &File) -> bool {
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    return file.metadata().is_ok_and(|about| std::os::unix::fs::MetadataExt::nlink(&about) == 0);
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        false
+    }
 }
 
-fn connect(dir: &Path, spec: &Spec) -> Result<Connection, StoreError> {
+/// Opens or makes a file that only its owner may read. SQLite gives its other files the same mode.
+pub(super) fn private_file(path: &Path) -> io::Result<File> {
+    owner_only(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(path)
+}
+
+/// Opens or makes a database, without a lock on it.
+pub(super) fn connect(dir: &Path, spec: &Spec) -> Result<Connection, StoreError> {
     let path = dir.join(spec.file);
     let new = !path.exists();
     let file = private_file(&path).map_err(|e| unavailable("cannot open the database", &e))?;
@@ -213,16 +266,17 @@ fn connect(dir: &Path, spec: &Spec) -> Result<Connection, StoreError> {
     let mut connection = Connection::open_with_flags(&path, flags).map_err(|e| failure(&e))?;
     prepare(&mut connection, spec)?;
     if new {
-        file.sync_all().and_then(|()| sync_dir(dir)).map_err(|e| unavailable("cannot sync the new database", &e))?;
+        file.sync_all()
+            .and_then(|()| sync_directory(dir))
+            .map_err(|e| unavailable("cannot sync the new database", &e))?;
     }
     Ok(connection)
 }
 
 fn prepare(connection: &mut Connection, spec: &Spec) -> Result<(), StoreError> {
     connection.busy_timeout(BUSY).map_err(|e| failure(&e))?;
-    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|e| failure(&e))?;
-    if found != "ok" {
-        return Err(StoreError::Damaged(found));
+    if spec.checked {
+        quick_check(connection)?;
     }
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(|e| failure(&e))?;
@@ -243,6 +297,12 @@ fn prepare(connection: &mut Connection, spec: &Spec) -> Result<(), StoreError> {
     }
 }
 
+/// Looks a database through for damage.
+pub(super) fn quick_check(connection: &Connection) -> Result<(), StoreError> {
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|e| failure(&e))?;
+    if found == "ok" { Ok(()) } else { Err(StoreError::Damaged(found)) }
+}
+
 /// Makes the latest version of what is there, or leaves it as it is.
 fn bring_up(connection: &mut Connection, have: i64, missing: &[&str]) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
@@ -251,17 +311,6 @@ fn bring_up(connection: &mut Connection, have: i64, missing: &[&str]) -> rusqlit
         transaction.pragma_update(None, "user_version", version)?;
     }
     transaction.commit()
-}
-
-#[cfg(unix)]
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-/// Elsewhere a directory cannot be opened to be synced.
-#[cfg(not(unix))]
-fn sync_dir(_: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 /// How long somebody else's hold on the file (a backup) is waited out.

@@ -35,7 +35,7 @@ impl Readers {
             let waiting = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match waiting {
                 Some(connection) => connection,
-                None => connect(&path)?,
+                None => read_only(&path)?,
             };
             let result = read(&connection);
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
@@ -46,10 +46,26 @@ impl Readers {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
+/// Opens a database that is there, and never changes it.
+pub(in crate::store) fn read_only(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|e| failure(&e))?;
     connection.busy_timeout(BUSY).map_err(|e| failure(&e))?;
+    Ok(connection)
+}
+
+/// Opens a database that somebody else may have open, to read it, and leaves no file beside it: where there is no log, SQLite
+/// makes one for the time, and only a connection that might write takes it away again.
+pub(in crate::store) fn visit(path: &Path) -> Result<Connection, StoreError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    if Path::new(&log).exists() {
+        return read_only(path);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|e| failure(&e))?;
+    connection.busy_timeout(BUSY).map_err(|e| failure(&e))?;
+    connection.pragma_update(None, "query_only", true).map_err(|e| failure(&e))?;
     Ok(connection)
 }
 
