@@ -6,101 +6,12 @@ mod common;
 
 use std::time::Duration;
 
+use common::fakes::{Fake, TOKEN, message, recovered, text};
 use common::listener::{Listener, by_itself, listener, user};
+use common::originals::pair::{frame, upgrade};
 use common::raw::LONG;
 use talk::client::{Ended, Event};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-
-/// A server that says what it is told to.
-struct Fake {
-    listener: TcpListener,
-    port: u16,
-}
-
-const TOKEN: &str = "HTTP/1.1 201 Created\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\r\n{\"token\":\"abcde\"}";
-
-impl Fake {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        Self { listener, port }
-    }
-
-    /// The next request: its connection and its head.
-    async fn asked(&self) -> (TcpStream, String) {
-        let (mut stream, _) = tokio::time::timeout(LONG, self.listener.accept()).await.unwrap().unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
-        }
-        (stream, String::from_utf8(head).unwrap())
-    }
-
-    async fn answer(&self, answer: &str) -> String {
-        let (mut stream, head) = self.asked().await;
-        stream.write_all(answer.as_bytes()).await.unwrap();
-        let mut rest = Vec::new();
-        // It is answered, whatever becomes of the connection.
-        tokio::spawn(async move { stream.read_to_end(&mut rest).await });
-        head
-    }
-
-    /// Takes a WebSocket, behind a sign-in if `signs_in`.
-    async fn take(&self, signs_in: bool) -> TcpStream {
-        if signs_in {
-            assert!(self.answer(TOKEN).await.starts_with("POST /auth "));
-        }
-        let (mut stream, head) = self.asked().await;
-        assert!(head.starts_with("GET /ws ") && head.contains("\r\nauthorization: Bearer abcde\r\n"), "{head}");
-        stream.write_all(switching(&head, "talk.v2").as_bytes()).await.unwrap();
-        stream
-    }
-}
-
-fn switching(head: &str, protocol: &str) -> String {
-    let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).unwrap();
-    let accept = derive_accept_key(key.as_bytes());
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {accept}\r\nsec-websocket-protocol: {protocol}\r\n\r\n"
-    )
-}
-
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        short @ 0..126 => frame.push(short as u8),
-        middle @ 126..0x1_0000 => {
-            frame.push(126);
-            frame.extend((middle as u16).to_be_bytes());
-        }
-        long => {
-            frame.push(127);
-            frame.extend((long as u64).to_be_bytes());
-        }
-    }
-    frame.extend(payload);
-    frame
-}
-
-fn text(payload: &str) -> Vec<u8> {
-    frame(0x81, payload.as_bytes())
-}
-
-fn recovered(to: u64) -> Vec<u8> {
-    text(&format!(
-        "{{\"type\":\"recovered\",\"room\":\"global\",\"epoch\":\"e\",\"from\":0,\"to\":{to},\"recovered\":true}}"
-    ))
-}
-
-fn message(seq: u64, body: &str) -> Vec<u8> {
-    let body = serde_json::Value::from(body);
-    let prev = seq - 1;
-    text(&format!(
-        "{{\"type\":\"message\",\"room\":\"global\",\"epoch\":\"e\",\"seq\":{seq},\"prev\":{prev},\"ts\":1,\"from\":\"eve\",\"body\":{body}}}"
-    ))
-}
 
 async fn lost(client: &mut Listener) -> String {
     match client.until(|event| matches!(event, Event::Lost { .. } | Event::Ended(_))).await {
@@ -162,9 +73,7 @@ async fn a_server_without_rich_mode_ends_the_client() {
     let fake = Fake::start().await;
     let mut ann = user(fake.port, "ann");
     fake.answer(TOKEN).await;
-    let (mut stream, head) = fake.asked().await;
-    let answer = switching(&head, "talk.v2").replace("sec-websocket-protocol: talk.v2\r\n", "");
-    stream.write_all(answer.as_bytes()).await.unwrap();
+    let _stream = upgrade(fake.accept().await, "").await;
     assert!(matches!(ann.ended().await, Ended::Refused(reason) if reason.contains("does not speak talk.v2")));
 }
 
@@ -204,7 +113,7 @@ async fn a_flood_waits_in_the_socket_and_is_heard_whole() {
     let (_reader, mut writer) = socket.into_split();
     let flood = async move {
         for seq in 1..=MANY {
-            writer.write_all(&message(seq, &"x".repeat(1000))).await.unwrap();
+            writer.write_all(&message(seq, "eve", &"x".repeat(1000))).await.unwrap();
         }
         writer
     };

@@ -5,47 +5,11 @@
 mod common;
 
 use std::path::Path;
-use std::process::Command;
 
-use common::programs::{ClientProgram, Home, RegistryProgram};
+use common::json_program::Program;
+use common::programs::{Home, RegistryProgram};
 use common::wires_program::WiresProgram;
 use serde_json::{Value, json};
-
-/// A client whose lines are objects.
-struct Program(ClientProgram);
-
-impl Program {
-    fn start(command: Command) -> Self {
-        Self(ClientProgram::start(command))
-    }
-
-    /// Starts, and waits until there is a connection; how the first line says what it can do.
-    fn connected(command: Command) -> (Self, Value) {
-        let mut program = Self::start(command);
-        let hello = program.event("hello");
-        program.event("connected");
-        (program, hello)
-    }
-
-    /// The next event of that kind.
-    fn event(&mut self, kind: &str) -> Value {
-        self.find(|event| event["event"] == kind)
-    }
-
-    /// The next event for which `wanted` says yes; everything before must be an object, too.
-    fn find(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        let parse = |line: &str| -> Value {
-            let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-            assert!(value["event"].is_string(), "{line}");
-            value
-        };
-        parse(&self.0.line(|line| wanted(&parse(line))))
-    }
-
-    fn tell(&mut self, command: Value) {
-        self.0.type_line(&command.to_string());
-    }
-}
 
 #[test]
 fn a_room_speaks_json_both_ways() {
@@ -147,7 +111,7 @@ fn a_program_follows_a_server_that_is_killed_and_comes_back() {
     assert_eq!(ann.0.finish().code(), Some(0));
     server.kill();
     let mut ann = Program::start(server.room(&home, "ann", "--json --once"));
-    assert!(ann.event("error")["text"].as_str().unwrap().starts_with("the connection is lost"));
+    assert!(ann.event("error")["text"].as_str().unwrap().starts_with("cannot reach 127.0.0.1:"));
     assert_eq!(ann.event("ended")["how"], "lost");
     assert_eq!(ann.0.wait().code(), Some(4));
 }

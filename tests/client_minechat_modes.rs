@@ -198,6 +198,10 @@ async fn register_makes_accounts_and_goes_to_the_chat_with_the_last() {
     assert!(text(&again.stdout).starts_with("* вы зарегистрированы, ваше имя carol"), "{again:?}");
     let nowhere = format!("register -wp {} -u dora", nobody());
     failed(&run(&mut home.client(&nowhere)), 1, "no connection to speak");
+    let unkept = run(&mut home.client(&format!("register {at} -u emma -cp no-such-directory/account.json")));
+    let told = text(&unkept.stderr);
+    assert!(told.contains("the account of emma could not be kept: no-such-directory/account.json: "), "{told}");
+    assert_eq!(unkept.status.code(), Some(1), "{unkept:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -237,7 +241,7 @@ async fn a_chat_goes_on_when_the_server_comes_back_and_loses_nothing_typed() {
     failed(&refused, 3, "not let in: the server knows no account with this token");
     failed(&run(&mut chat("-cp none")), 1, "an account is needed");
     for mode in [format!("listen --once -p {}", nobody()), format!("chat --once -t key -lp {}", nobody())] {
-        failed(&run(&mut home.client(&mode)), 4, "the connection is lost: no connection to hear");
+        failed(&run(&mut home.client(&mode)), 4, ": no connection to hear");
     }
     let new = run(&mut chat("-cp none -u carol"));
     assert!(new.status.success() && text(&new.stdout).contains("* connected as carol"), "{new:?}");

@@ -18,7 +18,7 @@ fn chat(home: &Home, server: &WiresProgram, mode: &str) -> Command {
 fn somebody_at_a_terminal_registers_chats_and_is_asked_again_when_the_token_is_unknown() {
     let home = Home::new();
     let server = WiresProgram::start(&home);
-    let mut ann = Terminal::start(chat(&home, &server, "register"));
+    let mut ann = Terminal::start(chat(&home, &server, "register --line"));
     ann.sees("your nickname: ");
     ann.send("##\r");
     ann.sees("a nickname needs");
@@ -43,7 +43,7 @@ fn somebody_at_a_terminal_registers_chats_and_is_asked_again_when_the_token_is_u
     ann.send("\u{4}");
     assert_eq!(ann.ends(), 0);
 
-    let mut ann = Terminal::start(chat(&home, &server, "chat --token unknown"));
+    let mut ann = Terminal::start(chat(&home, &server, "chat --line --token unknown"));
     // The last lines of the history.
     ann.sees("backup: done");
     ann.sees("ann: half a line");

@@ -6,10 +6,14 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 
+use common::json_program::Program;
 use common::programs::{ClientProgram, Finished, Home, RegistryProgram};
 use common::wires_program::WiresProgram;
+use serde_json::{Value, json};
 
 /// Starts, and waits until there is a connection.
 fn connected(command: Command) -> ClientProgram {
@@ -104,6 +108,58 @@ fn a_room_remembers_and_is_searched() {
 }
 
 #[test]
+fn a_search_that_finds_more_than_is_shown_says_so_and_goes_on() {
+    let home = Home::new();
+    let server = WiresProgram::start(&home);
+    let lines: String = (1..=33).map(|n| format!("number {n}\n")).collect();
+    let done = run(server.room(&home, "ann", "--forget"), &lines);
+    assert_eq!((done.code(), done.err.as_str()), (Some(0), ""), "{done:?}");
+    let mut bob = connected(server.room(&home, "bob", "--history 0"));
+    bob.type_line(":search number");
+    bob.line(|line| line == "* the 20 newest found in global with number; :more shows older ones:");
+    bob.line(|line| line.ends_with("ann: number 14"));
+    bob.line(|line| line.ends_with("ann: number 33"));
+    bob.type_line(":more");
+    bob.line(|line| line == "* 13 older found in global with number:");
+    bob.line(|line| line.ends_with("ann: number 1"));
+    bob.line(|line| line.ends_with("ann: number 13"));
+    bob.type_line(":more");
+    let done = bob.finish();
+    assert!(done.err.contains("no search has anything older"), "{done:?}");
+    let (mut eve, _) = Program::connected(server.room(&home, "eve", "--json"));
+    eve.tell(json!({"do": "search", "text": "number"}));
+    let found = eve.event("found");
+    assert_eq!((&found["more"], found["messages"].as_array().unwrap().len()), (&json!(true), 20), "{found}");
+    eve.tell(json!({"do": "search", "text": "number", "before": found["before"]}));
+    let found = eve.event("found");
+    assert_eq!((&found["more"], &found["before"]), (&json!(false), &Value::Null), "{found}");
+    assert_eq!(found["messages"].as_array().unwrap().len(), 13);
+}
+
+#[test]
+fn who_wants_a_room_that_there_is_not_is_told_how_to_make_it() {
+    let home = Home::new();
+    let server = WiresProgram::start(&home);
+    for (language, hint) in [("en", "; :create tea makes it"), ("ru", "; её создаст :create tea")] {
+        let done = run(server.room(&home, "ann", &format!("--room tea --lang {language}")), "");
+        assert_eq!(done.err.trim_end(), format!("talk-client: room tea does not exist{hint}"), "{done:?}");
+    }
+}
+
+#[test]
+fn whoever_was_in_no_room_in_the_end_is_in_global_at_the_next_start() {
+    let home = Home::new();
+    let server = WiresProgram::start(&home);
+    let done = run(server.room(&home, "ann", "--room mistyped"), "");
+    assert!(done.err.contains("room mistyped does not exist"), "{done:?}");
+    for input in ["hello\n:leave\n", "hello again\n"] {
+        let done = run(server.room(&home, "ann", ""), input);
+        assert_eq!((done.code(), done.err.as_str()), (Some(0), ""), "{done:?}");
+        assert!(done.out.iter().any(|line| line == "* your texts go to global"), "{done:?}");
+    }
+}
+
+#[test]
 fn questions_at_the_end_of_a_pipe_are_answered() {
     let home = Home::new();
     let server = WiresProgram::start(&home);
@@ -123,7 +179,8 @@ fn a_server_that_is_killed_under_a_room_costs_nothing_that_was_said() {
     ann.line(|line| line == "* bob joined");
     server.kill();
     for client in [&mut ann, &mut bob] {
-        client.line(|line| line.starts_with("* no connection (") && line.contains("); trying again in "));
+        let lost = client.line(|line| line.contains("trying again"));
+        assert!(lost.starts_with(&format!("* lost the connection to 127.0.0.1:{}: ", server.rooms)), "{lost}");
     }
     ann.type_line("said in the dark");
     ann.line(|line| line == "* queued: \u{201c}said in the dark\u{201d}");
@@ -208,17 +265,41 @@ fn exit_codes_tell_why_it_ended() {
         ("room --nick ann --secret-file /nonexistent", "--secret-file"),
         ("room --nick ann --lang tlh", "a language is en or ru"),
         ("rom", "did you mean room?"),
+        ("room --completions bash", "--completions stands before any command: talk-client --completions"),
+        ("room --man", "--man stands before any command: talk-client --man"),
         ("pair --port x", "a port is"),
         ("console --host a/b", "--host"),
+        ("pair --host a..b", "--host \"a..b\" is no host"),
+        ("pair --path x", "--path \"x\" is no path"),
+        ("pair --nick 1a", "--nick \"1a\" is no nickname here: 3 to 20 characters"),
+        ("pair --nick ali\u{200b}ce", "is no nickname here"),
+        ("pair --nick server", "--nick \"server\" is no nickname here"),
+        ("pair --nick alice --to :quit:", "--to \":quit:\" is nobody's name"),
     ] {
         let done = run(home.client(arguments), "");
         assert_eq!((done.code(), done.out.len()), (Some(2), 0), "{arguments}: {done:?}");
-        assert!(done.err.contains(wanted) && done.err.contains("--help"), "{arguments}: {done:?}");
+        let command = arguments.split(' ').next().filter(|command| *command != "rom");
+        let help = format!("\nTry 'talk-client {}--help'.\n", command.map(|c| format!("{c} ")).unwrap_or_default());
+        assert!(done.err.contains(wanted) && done.err.ends_with(&help), "{arguments}: {done:?}");
+    }
+    let done = run(home.client("console --username a\u{1}b"), "");
+    assert_eq!((done.code(), done.out.len()), (Some(2), 0), "{done:?}");
+    assert!(done.err.starts_with("talk-client: --username \"a\\u{1}b\" is no name here"), "{done:?}");
+    // What answers there is something else.
+    let registry = RegistryProgram::start(&home);
+    for wrong in [format!("http://127.0.0.1:{}", server.pair), format!("{}/chat", server.url()), registry.url.clone()] {
+        let done = run(home.client(&format!("room --nick eve --forget --server {wrong}")), "");
+        assert_eq!(done.code(), Some(3), "{done:?}");
+        let told = format!("talk-client: not let in: {wrong} is not where the rooms of a talk-server are (40");
+        assert!(done.err.starts_with(&told), "{done:?}");
+        let advice = "; name the address that it says it listens on, such as http://127.0.0.1:7000\n";
+        assert!(done.err.ends_with(advice), "{done:?}");
     }
     server.kill();
     let done = run(server.room(&other, "eve", "--once"), "");
     assert_eq!(done.code(), Some(4), "{done:?}");
-    assert!(done.err.starts_with("talk-client: the connection is lost: "), "{done:?}");
+    let unreached = format!("talk-client: cannot reach 127.0.0.1:{}: ", server.rooms);
+    assert!(done.err.starts_with(&unreached) && !done.err.contains("again"), "{done:?}");
 }
 
 #[test]
@@ -328,7 +409,7 @@ fn two_pair_chatters_talk_as_they_are_used_to() {
     let taken = run(home.client(&format!("pair --port {} --nick alice --to global", server.pair)), "");
     assert_eq!(taken.code(), Some(3), "{taken:?}");
     let done = run(home.client(&format!("pair --port {} --nick 1a --to global", server.pair)), "");
-    assert_eq!(done.code(), Some(1), "{done:?}");
+    assert_eq!(done.code(), Some(2), "{done:?}");
 }
 
 #[test]
@@ -375,13 +456,45 @@ fn a_server_that_is_killed_under_pair_and_console_is_found_again() {
     for client in [&mut alice, &mut bob] {
         client.line(|line| line == "* connected again");
     }
-    let mut heard = [room.line(|line| line.contains("dark")), room.line(|line| line.contains("dark"))];
-    heard.sort_unstable();
-    assert!(heard[0].contains("alice") && heard[1].contains("bob"), "{heard:?}");
+    // Whoever comes back later than the others is told what was said before.
+    let heard = [room.line(|line| line.contains("dark")), room.line(|line| line.contains("dark"))];
+    for name in ["alice", "bob"] {
+        assert!(heard.iter().any(|line| line.ends_with(&format!("{name}: said in the dark"))), "{heard:?}");
+    }
     for client in [alice, bob] {
         let done = client.finish();
         assert_eq!((done.code(), done.err.as_str()), (Some(0), ""), "{done:?}");
     }
+}
+
+#[test]
+fn an_outage_is_told_once_and_what_was_never_sent_is_told_so() {
+    let home = Home::new();
+    // Whatever asks is read, and left alone.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = nobody.local_addr().unwrap();
+    let (tell, tried) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in nobody.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut line = String::new();
+            while stream.read_line(&mut line).is_ok_and(|read| read > 2) {}
+            let _ = tell.send(());
+        }
+    });
+    let mut alice = ClientProgram::start(home.client(&format!("pair --port {} --nick alice --to bobby", place.port())));
+    let lost = alice.line(|line| line.contains("trying again"));
+    assert!(lost.starts_with(&format!("* Unable to connect to {place} (")), "{lost}");
+    alice.type_line("is anybody there?");
+    alice.line(|line| line.starts_with("* queued"));
+    for _ in 0..4 {
+        tried.recv().unwrap();
+    }
+    let done = alice.finish();
+    assert_eq!(done.code(), Some(1), "{done:?}");
+    assert_eq!(done.err, "talk-client: never sent: 1 of your messages\n");
+    let told = done.out.iter().filter(|line| line.contains("trying again")).count();
+    assert_eq!(told, 1, "{done:?}");
 }
 
 #[test]
@@ -395,6 +508,9 @@ fn the_language_is_that_of_the_environment_or_as_it_is_asked_for() {
         ("", &[("LC_MESSAGES", "ru_RU.UTF-8")], russian),
         ("--lang=en", &[("LC_ALL", "ru_RU.UTF-8")], "* connected as ann"),
         ("", &[("LC_ALL", "C"), ("LC_MESSAGES", "ru_RU.UTF-8")], "* connected as ann"),
+        ("", &[("TALK_LANG", "ru"), ("LC_ALL", "C")], russian),
+        ("", &[("TALK_LANG", "en"), ("LC_ALL", "ru_RU.UTF-8")], "* connected as ann"),
+        ("--lang en", &[("TALK_LANG", "ru")], "* connected as ann"),
     ] {
         let mut command = server.room(&home, "ann", &format!("--forget {arguments}"));
         command.envs(variables.iter().copied());
@@ -404,6 +520,24 @@ fn the_language_is_that_of_the_environment_or_as_it_is_asked_for() {
         let russian_help = done.out.iter().any(|line| line.contains("показать комнаты"));
         assert_eq!(russian_help, wanted == russian, "{done:?}");
     }
+    for command in ["--name ann", "room --nick ann", "pair", "console", "listen", "write -m hi", "register", "chat"] {
+        let mut client = home.client(command);
+        client.env("TALK_LANG", "tlh");
+        let done = run(client, "");
+        assert_eq!(done.code(), Some(2), "{command}: {done:?}");
+        assert!(done.err.contains("TALK_LANG \"tlh\": a language is en or ru\n"), "{command}: {done:?}");
+        let mut client = home.client(&format!("{command} --help"));
+        client.env("TALK_LANG", "ru");
+        let done = run(client, "");
+        assert!(done.out.iter().any(|line| line == "Ключи:"), "{command}: {done:?}");
+        // What can be set by the environment is named there, too.
+        for variable in ["TALK_THEME", "TALK_LANG"] {
+            assert!(done.out.iter().any(|line| line.contains(variable)), "{variable} of {command}: {done:?}");
+        }
+    }
+    let done = run(server.room(&home, "ann", "--forget --lang ru"), "hello\n:nope\n");
+    assert!(done.out.iter().any(|line| line == "* принято: «hello»"), "{done:?}");
+    assert!(done.err.starts_with("talk-client: нет команды :nope"), "{done:?}");
     let registry = RegistryProgram::start(&home);
     let peer = format!("--name ann --port 0 --lang ru --registry {}", registry.url);
     let done = run(home.client(&peer), ":user nobody\n:help\n");
@@ -412,6 +546,8 @@ fn the_language_is_that_of_the_environment_or_as_it_is_asked_for() {
     for wanted in ["* вы ann, адрес http://127.0.0.1:", "1 пользователь:", ":user ИМЯ"] {
         assert!(done.out.iter().any(|line| line.starts_with(wanted)), "{wanted}: {done:?}");
     }
+    let done = run(home.client("console --lang ru --username anna --once --port 1"), "");
+    assert!(done.err.contains("нет связи с 127.0.0.1:1: "), "{done:?}");
     let done = run(home.client("console --lang ru --once --port 1"), "аня\n");
     assert_eq!((done.code(), done.out.first().map(String::as_str)), (Some(4), Some("Имя:")), "{done:?}");
 }

@@ -69,7 +69,7 @@ fn a_server_that_is_killed_and_comes_back_does_not_break_the_line() {
     ann.send("half a li");
     ann.sees("half a li");
     server.kill();
-    ann.sees("* no connection (");
+    ann.sees("* lost the connection to 127.0.0.1:");
     ann.sees("half a li");
     ann.send("ne\r");
     ann.sees("* queued: \u{201c}half a line\u{201d}");
@@ -132,7 +132,7 @@ fn what_was_said_before_is_shown_at_first() {
 fn a_secret_is_asked_for_and_not_shown() {
     let home = Home::new();
     let server = WiresProgram::start(&home);
-    for (secret, code) in [("correct horse", 0), ("battery staple", 3), ("short", 1)] {
+    for (secret, code) in [("correct horse", 0), ("battery staple", 3), ("short", 2)] {
         // The terminals of these tests show nothing of what is typed, unless they are told to.
         let mut command = home.command("sh");
         let program = server.room(&home, "ann", "--account --forget");
@@ -189,8 +189,6 @@ fn a_nickname_that_is_taken_in_pair_chat_is_asked_for_again() {
     let mut alice = Terminal::start(home.client(&format!("pair --port {}", server.pair)));
     alice.sees("Enter your username ");
     alice.send("1a\r");
-    alice.sees("Enter destination username ");
-    alice.send("bobby\r");
     alice.sees("is no nickname here");
     alice.sees("Enter your username ");
     alice.send("bobby\r");
@@ -247,11 +245,38 @@ fn a_second_ctrl_c_does_not_wait() {
     let home = Home::new();
     let server = WiresProgram::stopped(&home);
     let mut ann = Terminal::start(server.room(&home, "ann", ""));
-    ann.sees("* no connection (");
+    ann.sees("* cannot reach 127.0.0.1:");
     ann.send("anybody there?\r");
     ann.sees("* queued: \u{201c}anybody there?\u{201d}");
     ann.pty.send_control('c').unwrap();
     ann.sees("* waiting for 1 of your messages; Ctrl-C leaves at once");
     ann.pty.send_control('c').unwrap();
     assert_eq!(ann.ends(), 130);
+}
+
+#[test]
+fn the_prompt_says_that_what_is_typed_waits_for_a_connection() {
+    for (language, offline, to) in [("en", "offline", "to"), ("ru", "нет связи", "для")] {
+        let home = Home::new();
+        let mut server = WiresProgram::stopped(&home);
+        let mut ann = Terminal::start(server.room(&home, "ann", &format!("--lang {language}")));
+        ann.sees(&format!("{offline}> "));
+        ann.send("half a li");
+        ann.sees("half a li");
+        server.revive();
+        // What is half typed stands behind the other prompt, which is as wide.
+        ann.sees(&format!("\n{}> half a li", " ".repeat(offline.chars().count())));
+        ann.send("ne\r");
+        ann.sees(&format!("{to} global> "));
+        ann.send("and ano");
+        ann.sees("and ano");
+        server.kill();
+        ann.sees(&format!("{offline}> and ano"));
+        ann.send("ther\r");
+        ann.sees(&format!("{offline}, {to} global> "));
+        server.revive();
+        ann.sees(&format!("\n{}  {to} global> ", " ".repeat(offline.chars().count())));
+        ann.pty.send_control('c').unwrap();
+        assert_eq!(ann.ends(), 0);
+    }
 }

@@ -7,13 +7,13 @@ mod common;
 
 use std::time::Duration;
 
+use common::fakes::{Fake, text};
 use common::listener::Listener;
-use common::originals::pair::{Original, Pings, frame, read_head, read_masked, upgrade};
+use common::originals::pair::{Original, Pings, frame, read_head};
 use common::raw::LONG;
 use talk::client::pair::Options;
 use talk::client::{Ask, Ended, Event, Happened, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 fn options(port: u16, name: &str) -> Options {
@@ -170,38 +170,6 @@ async fn a_server_that_is_started_again_is_found_again() {
         assert_eq!(bob.others("ann", 1).await, ["and done"]);
         ann.until_state(&last, &State::Accepted).await;
     }
-}
-
-/// A server that says what it is told to.
-struct Fake {
-    listener: TcpListener,
-    port: u16,
-}
-
-impl Fake {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        Self { listener, port }
-    }
-
-    async fn accept(&self) -> TcpStream {
-        timeout(LONG, self.listener.accept()).await.unwrap().unwrap().0
-    }
-
-    /// A connection past both prompts.
-    async fn paired(&self) -> TcpStream {
-        let (mut stream, _) = upgrade(self.accept().await, "").await;
-        for _ in 0..2 {
-            timeout(LONG, read_masked(&mut stream)).await.unwrap().unwrap();
-            stream.write_all(&text("1")).await.unwrap();
-        }
-        stream
-    }
-}
-
-fn text(payload: &str) -> Vec<u8> {
-    frame(0x81, payload.as_bytes())
 }
 
 #[tokio::test]

@@ -226,7 +226,9 @@ fn escapes_bidi_overrides_and_false_lines_do_not_reach_the_terminal() {
     let home = Home::new();
     let registry = RegistryProgram::start(&home);
     let (mut ann, port) = terminal(&home, &registry, true, &[("NO_COLOR", "1")]);
+    let long = "y".repeat(9000);
     for (text, shown) in [
+        (&*long, &*long),
         ("\u{1b}]0;owned\u{7}\u{1b}[2Jx", "]0;owned[2Jx"),
         ("\u{9b}2J\u{90}q", "2Jq"),
         ("hi\nann: forged\u{2028}again", "hi ann: forged again"),

@@ -58,7 +58,7 @@ async fn what_is_asked_is_answered() {
         Ask::Users { room: None },
         Ask::Rooms,
         Ask::History { room: None, before: None, limit: 2 },
-        Ask::Search { room: None, text: "BREAKFAST".into() },
+        Ask::Search { room: None, text: "BREAKFAST".into(), before: None },
         Ask::History { room: None, before: None, limit: 9 },
     ];
     for ask in asks {
@@ -406,4 +406,33 @@ async fn a_journal_and_a_session_carry_a_crashed_client_on() {
     let kept = Journal::open(&dir.path().join("journal")).unwrap();
     let mut again = listener(by_itself(gate.port, "ann").session(dir.path().join("session")).journal(kept));
     assert_eq!(again.connected().await.1, Some(true));
+}
+
+#[tokio::test]
+async fn a_direct_message_is_told_once_whatever_its_server_heard_of_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start().await;
+    let gate = Gate::before(server.port).await;
+    let session = dir.path().join("session");
+    let ann = || listener(by_itself(gate.port, "ann").session(session.clone()));
+    let mut bob = user(server.port, "bob");
+    let mut first: Listener = ann();
+    bob.connected().await;
+    first.connected().await;
+    // What ann's program took is not heard by the server any more.
+    gate.muffle();
+    bob.client.say(Some("ann"), "psst").await.unwrap();
+    assert_eq!(first.others("bob", 1).await, ["psst"]);
+    let kept = async {
+        while !std::fs::read_to_string(&session).unwrap_or_default().contains("\"direct\":{") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), kept).await.unwrap();
+    drop(first);
+    gate.cut();
+    let mut again = ann();
+    again.connected().await;
+    bob.client.say(Some("ann"), "news").await.unwrap();
+    assert_eq!(again.others("bob", 1).await, ["news"]);
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// Every top-level module and its floor. `error` is named only from the top; `limits` from every floor.
 const FLOORS: &[(&str, u8)] = &[
     ("address", 0),
+    ("files", 0),
     ("measure", 0),
     ("name", 0),
     ("secret", 0),

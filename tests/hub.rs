@@ -220,8 +220,8 @@ async fn dropping_a_seat_leaves_within_the_turn() {
     drop(bob);
     ann.run(Command::ListUsers(None)).await.unwrap();
     while let Some(event) = heard.next().await {
-        if let Event::System(names) = event {
-            assert_eq!(&*names, "ann");
+        if let Event::Users { room, names } = event {
+            assert_eq!((room, &*names), (RoomName::global(), "ann"));
             break;
         }
     }

@@ -178,7 +178,7 @@ async fn a_listener_hears_a_room_and_is_nobody() {
     assert!(until(&mut heard, "one").await.is_empty());
     assert_eq!(text(&written), "ann: one\n");
     ann.run(Command::ListUsers(None)).await.unwrap();
-    assert_eq!(heard.next().await, Some(Event::System("ann".into())));
+    assert_eq!(heard.next().await, Some(Event::Users { room: RoomName::global(), names: "ann".into() }));
     assert_eq!(hub.users_in(&global()).await, 1);
     assert_eq!(hub.gauges().sessions, 1);
     // Authors do not count it.

@@ -425,7 +425,7 @@ async fn listeners_are_nobody() {
     ann.run(Command::ListUsers(None)).await.unwrap();
     loop {
         match heard.next().await.unwrap() {
-            Event::System(names) => break assert_eq!(&*names, "ann\nprobe"),
+            Event::Users { names, .. } => break assert_eq!(&*names, "ann\nprobe"),
             Event::Message(_) => {}
             other => panic!("{other:?}"),
         }

@@ -7,12 +7,11 @@ mod common;
 use std::sync::Arc;
 
 use common::page::blocks;
-use common::pair_chat::{Client, PING, Server};
-use common::raw_websocket::{TEXT, frame, read_frame, text};
+use common::pair_chat::{Client, Server};
+use common::raw_websocket::{PING, TEXT, frame, read_frame, text};
 use common::rooms::said;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
-use talk::hub::Hub;
 use talk::message::{Command, Event};
 use talk::name::{Nickname, RoomName};
 use talk::secret::Password;
@@ -333,7 +332,7 @@ async fn nothing_waits_for_a_user_who_is_away() {
 async fn on_disk_too_a_name_is_free_when_its_connection_is_seen_to_end() {
     let dir = tempfile::tempdir().unwrap();
     let accounts = talk::store::SqliteAccounts::open(dir.path(), &talk::limits::Limits::default()).unwrap();
-    let hub = Hub::builder().accounts(Arc::new(accounts)).build().await.unwrap();
+    let hub = talk::hub::Hub::builder().accounts(Arc::new(accounts)).build().await.unwrap();
     let server = Server::over(hub).await;
     for _ in 0..10 {
         let mut alice = server.named("alice").await;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use common::bad_frames::bad_frames;
 use common::clock::passes;
-use common::pair_chat::{Client, PING, PONG, Server};
+use common::pair_chat::{Client, Server};
 use common::raw::connect;
-use common::raw_websocket::{CLOSE, TEXT, frame, header, open, read_frame, text, upgrade};
+use common::raw_websocket::{CLOSE, PING, PONG, TEXT, frame, header, open, read_frame, text, upgrade};
 use talk::limits::Limits;
 use talk::message::Event;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -9,7 +9,8 @@ mod slow_accounts;
 use std::sync::Arc;
 
 use common::minechat::{hold_the_clock, pass};
-use common::pair_chat::{Client, PING, Server};
+use common::pair_chat::{Client, Server};
+use common::raw_websocket::PING;
 use common::raw_websocket::read_frame;
 use common::rooms::{self, said};
 use serde_json::{Value, json};

@@ -4,15 +4,15 @@
 
 mod common;
 #[allow(dead_code, reason = "the example uses all of it")]
-#[path = "../examples/replay/player/mod.rs"]
-mod player;
+#[path = "../examples/replay/main.rs"]
+mod replay;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use common::raw::{LONG, exchange, request};
 use common::raw_websocket::{self, TEXT, read_frame, text};
-use player::{Pace, Report, Targets};
+use replay::player::{self, Pace, Report, Targets};
 use serde_json::{Value, json};
 use talk::server::{Config, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,7 +35,7 @@ async fn golden_recordings_of_every_wire_are_what_a_fresh_server_says() {
                 std::fs::copy(file, dir.join(format!("golden-0-{at:02}-{by}"))).unwrap();
             }
         }
-        let report = replay(&dir, Pace::Fast).await;
+        let report = replayed(&dir, Pace::Fast).await;
         assert!(report.differences.is_empty() && report.cut == 0, "{wire}: {}", shown(&report));
         assert!(report.frames >= 8, "{wire}: {report:?}");
     }
@@ -52,14 +52,14 @@ async fn what_a_server_records_can_be_played_back_and_holds_no_secret() {
             // Nor a half of it.
             assert!(!all.contains(&secret[..secret.len() / 2]), "{wire}: {secret} in {all}");
         }
-        let report = replay(&recorded.records(), Pace::Fast).await;
+        let report = replayed(&recorded.records(), Pace::Fast).await;
         assert!(report.differences.is_empty() && report.cut == 0, "{wire}: {}\n{all}", shown(&report));
     }
 }
 
 #[tokio::test]
 async fn a_recording_is_played_at_its_own_pace() {
-    let report = replay(&golden("pair"), Pace::Recorded).await;
+    let report = replayed(&golden("pair"), Pace::Recorded).await;
     assert!(report.differences.is_empty(), "{}", shown(&report));
 }
 
@@ -71,17 +71,39 @@ async fn what_comes_otherwise_is_told_by_file_and_line() {
         std::fs::write(dir.path().join(file.file_name().unwrap()), changed).unwrap();
     }
     // The text was changed on its way in and on its way out: so it is the same.
-    assert!(replay(dir.path(), Pace::Fast).await.differences.is_empty());
+    assert!(replayed(dir.path(), Pace::Fast).await.differences.is_empty());
     for file in files(dir.path()) {
         let changed = std::fs::read_to_string(&file).unwrap().replace("[alice] hallo", "[alice] hello");
         std::fs::write(&file, changed).unwrap();
     }
-    let report = replay(dir.path(), Pace::Fast).await;
+    let report = replayed(dir.path(), Pace::Fast).await;
     let told = shown(&report);
     assert_eq!(report.differences.len(), 1, "{told}");
     for words in [".jsonl:", "recorded text \"[alice] hello, bobby\"", "heard    text \"[alice] hallo, bobby\""] {
         assert!(told.contains(words), "{words} in {told}");
     }
+}
+
+#[tokio::test]
+async fn the_program_that_replays_tells_by_its_exit_whether_all_came_as_recorded() {
+    let run = async |arguments: &[&str]| replay::run(arguments.iter().map(|&argument| argument.to_owned())).await;
+    let (pair, console) = (golden("pair"), golden("console"));
+    let (pair, console) = (pair.to_str().unwrap(), console.to_str().unwrap());
+    let talk = Talk::start(None, 1).await;
+    let at = |wire: &str| format!("127.0.0.1:{}", talk.at(wire));
+    assert_eq!(run(&["--http", &at("http"), "--console", &at("console"), "--fast", console]).await, Ok(true));
+    // Another wire answers otherwise.
+    assert_eq!(run(&[pair, "--fast", "--pair", &at("console")]).await, Ok(false));
+    talk.stop().await;
+    for wrong in [&[][..], &["--fast"], &[pair, console], &[pair, "--pair"], &[pair, "--pigeon", "x"]] {
+        assert!(run(wrong).await.unwrap_err().starts_with("usage: replay PATH "), "{wrong:?}");
+    }
+    assert!(run(&["/nonexistent"]).await.unwrap_err().starts_with("/nonexistent: "));
+}
+
+#[test]
+fn recordings_have_256_mib_unless_told_otherwise() {
+    assert_eq!(Config::default().limits.recordings, 256 << 20);
 }
 
 #[tokio::test]
@@ -171,7 +193,7 @@ fn shown(report: &Report) -> String {
     report.differences.iter().map(|difference| format!("\n{difference}")).collect()
 }
 
-async fn replay(path: &Path, pace: Pace) -> Report {
+async fn replayed(path: &Path, pace: Pace) -> Report {
     let steps = player::read(path).unwrap();
     let talk = Talk::start(None, 1).await;
     let report = player::play(&steps, &talk.targets(), pace).await;

@@ -424,7 +424,7 @@ async fn nobody_hears_of_a_room_before_its_rules_are_kept() {
     ann.run(Command::ListRooms).await.unwrap();
     loop {
         match heard.next().await.unwrap() {
-            Event::System(names) => break assert!(!names.contains("full"), "{names}"),
+            Event::Rooms { names, .. } => break assert!(!names.contains("full"), "{names}"),
             Event::Joined { room, .. } | Event::Left { room, .. } => assert_ne!(room.as_str(), "full"),
             other => panic!("{other:?}"),
         }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::raw_websocket::{CLOSE, TEXT, frame, read_frame};
+use common::raw_websocket::{CLOSE, PING, PONG, TEXT, frame, read_frame};
 use common::rooms::{Client, Server, said};
 use serde_json::{Value, json};
 use talk::hub::Hub;
@@ -20,8 +20,6 @@ use tokio::io::AsyncWriteExt;
 const SENDERS: u64 = 8;
 const RECEIVERS: u64 = 20;
 const DROPS: u64 = 50;
-const PING: u8 = 9;
-const PONG: u8 = 0x8a;
 
 /// Messages of each sender: all that the contract asks for with `TALK_LONG_TESTS=1`.
 fn each() -> u64 {
@@ -159,7 +157,7 @@ async fn a_plain_clients_pong_makes_a_direct_message_delivered() {
         assert_eq!(opcode, PING);
         let sent = ann.of_type("receipt").await;
         assert_eq!(sent, json!({ "type": "receipt", "id": n, "to": "bob", "state": "sent" }));
-        bob.stream.write_all(&frame(PONG, &payload)).await.unwrap();
+        bob.stream.write_all(&frame(0x80 | PONG, &payload)).await.unwrap();
         let delivered = ann.of_type("receipt").await;
         assert_eq!(delivered, json!({ "type": "receipt", "id": n, "to": "bob", "state": "delivered" }));
     }
@@ -179,7 +177,7 @@ async fn only_one_that_answered_a_ping_before_is_cut_for_its_silence() {
         }
     };
     assert_eq!(opcode, PING);
-    answering.stream.write_all(&frame(PONG, &payload)).await.unwrap();
+    answering.stream.write_all(&frame(0x80 | PONG, &payload)).await.unwrap();
     assert_eq!(answering.closed().await, Some(1001));
     // Many pings later the other is there still.
     let mut pings = 0;

@@ -42,7 +42,7 @@ async fn answers(client: &mut Client) -> Vec<Value> {
     let mut heard = Vec::new();
     loop {
         let next = answer(client).await;
-        if next == json!({ "type": "system", "body": "den\nglobal" }) {
+        if next["list"] == "rooms" && next["body"] == "den\nglobal" {
             return heard;
         }
         heard.push(next);

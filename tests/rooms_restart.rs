@@ -183,9 +183,16 @@ async fn an_account_is_signed_in_to_with_its_secret_and_in_no_other_way() {
         ("too short a secret", "POST /auth", "nickname=new&secret=1234567", 400),
         ("two secrets", "POST /auth", "nickname=new&secret=12345678&secret=12345679", 400),
         ("a shorter one of an account", "POST /auth", "nickname=bob&secret=correct", 400),
+        ("one that is not there", "POST /auth", "nickname=new&secret=12345678&account=known", 404),
+        ("one that may be anything", "POST /auth", "nickname=new&secret=12345678&account=new", 400),
+        ("a guest who is known", "POST /auth", "nickname=new&account=known", 400),
         ("a new account", "POST /auth", "nickname=new&secret=12345678", 201),
+        ("one that is there", "POST /auth", "nickname=new&secret=12345678&account=known", 201),
+        ("one that is there with another secret", "POST /auth", "nickname=new&secret=12345679&account=known", 403),
+        ("a name that nobody may have", "POST /auth", "nickname=system&secret=12345678&account=known", 403),
         ("a guest", "POST /auth", "nickname=guest", 201),
         ("a guest's name with a secret", "POST /auth", "nickname=guest&secret=12345678", 403),
+        ("a guest's name that is no account's", "POST /auth", "nickname=guest&secret=12345678&account=known", 403),
     ] {
         assert_eq!(status(&server.ask(line, form, body).await), expected, "{what}");
     }

@@ -35,7 +35,11 @@ async fn a_rich_session_enters_no_room_by_itself_and_may_be_in_many() {
     }
     ann.command("leave", json!({ "room": "den" })).await;
     ann.command("listrooms", json!({})).await;
-    assert_eq!(ann.hear().await, json!({ "type": "system", "body": "global" }));
+    let rooms = json!({ "type": "system", "body": "global", "list": "rooms", "sessions": [1] });
+    assert_eq!(ann.hear().await, rooms);
+    ann.command("listusers", json!({ "room": "global" })).await;
+    let users = json!({ "type": "system", "body": "ann", "list": "users", "room": "global" });
+    assert_eq!(ann.hear().await, users);
 }
 
 #[tokio::test]

@@ -175,13 +175,16 @@ async fn whoever_reads_again_in_time_gets_whole_frames_and_the_reason() {
         let mut pair = stage.pair().await;
         let mut idler = stage.join("idler").await;
         until_cut(&stage, &mut pair, "idler").await;
-        let mut bytes = Vec::new();
-        let (heard, close) = loop {
-            let (heard, rest) = numbers(&bytes);
+        // Each frame is looked at once: there are only seconds to read it all.
+        let (mut bytes, mut heard, mut whole) = (Vec::new(), Vec::new(), 0);
+        let close = loop {
+            let (more, rest) = numbers(&bytes[whole..]);
+            heard.extend(more);
+            whole = bytes.len() - rest.len();
             if let [0x88, length, close @ ..] = rest
                 && close.len() >= usize::from(*length)
             {
-                break (heard, close.to_vec());
+                break close.to_vec();
             }
             let read = tokio::time::timeout(LONG, idler.stream.read_buf(&mut bytes)).await.expect("more comes");
             assert!(read.unwrap() > 0, "{host:?}: it ends without a Close");

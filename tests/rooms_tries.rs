@@ -73,6 +73,27 @@ async fn one_address_does_not_take_every_users_place() {
 }
 
 #[tokio::test]
+async fn whether_there_is_an_account_is_asked_no_oftener_than_guests_may_come() {
+    let mut limits = Limits::default();
+    (limits.users, limits.loopback_exempt) = (8, false);
+    let server = Server::with(&limits).await;
+    let mut asked = 0;
+    let answer = loop {
+        let fields = format!("nickname=ann{asked}&secret=correct-horse&account=known");
+        let answer = server.post("/auth", &body("application/x-www-form-urlencoded", &fields)).await;
+        if status(&answer) != 404 {
+            break answer;
+        }
+        asked += 1;
+        assert!(asked < 8);
+    };
+    assert_eq!(status(&answer), 429, "{answer}");
+    assert!(asked > 0 && answer.contains("too many sign-ins"), "{answer}");
+    // None of them was made.
+    server.hub.sit("ann0").await.unwrap();
+}
+
+#[tokio::test]
 async fn what_was_tried_at_one_port_counts_at_all() {
     let server = Server::start().await;
     assert_eq!(status(&secret(&server, "ann", "correct-horse").await), 201);

@@ -33,6 +33,22 @@ fn the_tour_in_the_readme_works_as_it_is_written() {
 }
 
 #[test]
+fn the_tour_leads_through_every_mode_of_the_client() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let commands: Vec<_> = steps(&readme)
+        .into_iter()
+        .filter_map(|step| match step {
+            Step::Start { command, .. } | Step::Run { command, fails: false } => Some(command),
+            _ => None,
+        })
+        .collect();
+    for mode in ["--name", "room", "pair", "console", "listen", "write", "register", "chat"] {
+        let shown = commands.iter().any(|command| command.contains(&format!("talk-client {mode} ")));
+        assert!(shown, "talk-client {mode} is in no step");
+    }
+}
+
+#[test]
 fn steps_are_the_blocks_marked_for_the_tour_in_their_order() {
     let text = "\
 # A page

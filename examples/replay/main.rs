@@ -15,7 +15,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-mod player;
+pub(crate) mod player;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,7 +37,8 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(mut arguments: impl Iterator<Item = String>) -> Result<bool, String> {
+/// Whether everything came as it was recorded.
+pub(crate) async fn run(mut arguments: impl Iterator<Item = String>) -> Result<bool, String> {
     let (mut path, mut pace, mut targets) = (None, Pace::Recorded, Targets::usual());
     while let Some(argument) = arguments.next() {
         if argument == "--fast" {

@@ -61,6 +61,11 @@ fn event(heard: &Heard) -> Option<Event> {
             Event::Found { room, text: text.into(), epoch, records, before }
         }
         Heard::Sessions(sign_ins) => Event::Sessions(sign_ins.into()),
+        Heard::Users { room, names } => Event::Users { room, names: names.into() },
+        Heard::Rooms { names, sessions } => Event::Rooms {
+            names: names.into(),
+            sessions: sessions.into_iter().map(usize::try_from).collect::<Result<_, _>>().ok()?,
+        },
         Heard::System(text) => Event::System(text.into()),
         _ => return None,
     })

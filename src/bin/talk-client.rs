@@ -7,10 +7,12 @@ use talk::terminal::options::arguments;
 use talk::terminal::settings::environment;
 
 fn main() -> ExitCode {
-    let options = arguments(std::env::args_os())
-        .and_then(|arguments| ClientOptions::read(&arguments, environment(std::env::vars_os())));
-    match options {
+    let arguments = match arguments(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit.print("talk-client"),
+    };
+    match ClientOptions::read(&arguments, environment(std::env::vars_os())) {
         Ok(options) => options.run(),
-        Err(exit) => exit.print("talk-client"),
+        Err(exit) => exit.print(&ClientOptions::called(&arguments)),
     }
 }

@@ -88,6 +88,10 @@ pub enum Event {
         text: String,
         /// What was found.
         messages: Vec<Heard>,
+        /// The place that only messages before were looked for; `None` for the newest.
+        from: Option<u64>,
+        /// Where to go on looking for older ones; `None` when all was looked at.
+        before: Option<u64>,
     },
     /// The answer to [`Ask::History`](super::Ask::History) is whole.
     HistoryEnd {
@@ -103,6 +107,35 @@ pub enum Event {
         /// A stable word for it, where the protocol has one.
         code: Option<String>,
     },
+}
+
+impl Event {
+    /// Bytes that it takes while it waits, roughly.
+    pub(super) fn size(&self) -> usize {
+        let long = match self {
+            Self::Message(heard) => heard.size(),
+            Self::Found { room, text, messages, .. } => {
+                room.len() + text.len() + messages.iter().map(|heard| size_of::<Heard>() + heard.size()).sum::<usize>()
+            }
+            Self::Users { room, names } => room.as_ref().map_or(0, String::len) + list(names),
+            Self::Rooms(names) => list(names),
+            Self::Notice(text) => text.len(),
+            Self::Restored { text, .. } => text.len(),
+            Self::Happened { room, user, .. } => room.as_ref().map_or(0, String::len) + user.len(),
+            Self::Refused { reason, .. } | Self::Lost { reason, .. } => reason.len(),
+            Self::State { state: State::Failed(reason), .. } => reason.len(),
+            Self::Gap { room, .. } | Self::HistoryEnd { room, .. } => room.len(),
+            Self::Connected { .. } | Self::Ended(_) | Self::Account(_) | Self::State { .. } | Self::Selected { .. } => {
+                0
+            }
+        };
+        size_of::<Self>() + long
+    }
+}
+
+/// Bytes of texts, each of which has a place of its own in memory.
+fn list(texts: &[String]) -> usize {
+    texts.iter().map(|text| 2 * size_of::<String>() + text.len()).sum()
 }
 
 /// An account that a server made, or knows again. Its `Debug` shows no hash.
@@ -143,6 +176,14 @@ pub struct Heard {
     pub past: bool,
     /// Whether this client's user said it, where that can be told.
     pub own: bool,
+}
+
+impl Heard {
+    /// Bytes that it takes beside itself.
+    fn size(&self) -> usize {
+        let place = if let Place::Room(room) = &self.place { room.len() } else { 0 };
+        self.from.len() + self.text.len() + place
+    }
 }
 
 /// Where something is said.

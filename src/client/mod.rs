@@ -44,20 +44,21 @@ mod event;
 pub mod minechat;
 mod outbox;
 pub mod pair;
+mod queue;
 pub mod room;
 mod websocket;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::event::{Account, Ended, Event, Happened, Heard, Place, State};
 pub use self::outbox::{Journal, JournalError};
+pub use self::queue::Events;
 
 use crate::message::{MessageId, Timestamp};
 use crate::text;
@@ -116,6 +117,8 @@ pub enum Ask {
         room: Option<String>,
         /// What.
         text: String,
+        /// Only messages before this place: the `before` of an [`Event::Found`], to go on; `None` for the newest.
+        before: Option<u64>,
     },
     /// Let the others know that something is being written.
     Typing {
@@ -197,6 +200,9 @@ pub enum Refused {
 #[derive(Clone)]
 pub struct Client {
     requests: mpsc::Sender<Request>,
+    /// It is to leave, for which it need not be listened to.
+    leave: CancellationToken,
+    _last: Arc<DropGuard>,
     abilities: Arc<HashSet<Ability>>,
     longest: usize,
 }
@@ -206,7 +212,6 @@ pub struct Client {
 pub(crate) enum Request {
     Say { to: Option<String>, text: Arc<str>, id: TextId, done: oneshot::Sender<Result<(), Refused>> },
     Ask(Ask),
-    Leave,
 }
 
 impl Client {
@@ -248,12 +253,12 @@ impl Client {
     }
 
     /// Says goodbye, once what waits has gone out: all of it, as long as no single text takes more than a few seconds.
-    /// [`Event::Ended`] follows.
+    /// [`Event::Ended`] follows. What was asked before is still asked, also if nobody takes what comes of it.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, the client goes on.
+    /// It is never waited for.
     pub async fn leave(&self) {
-        let _ = self.requests.send(Request::Leave).await;
+        self.leave.cancel();
     }
 
     /// Whether the protocol can do something.
@@ -272,29 +277,6 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("abilities", &self.abilities).finish_non_exhaustive()
-    }
-}
-
-/// What a client hears. Dropping it ends the client.
-#[derive(Debug)]
-pub struct Events {
-    events: mpsc::Receiver<Event>,
-    /// How many were taken, for protocols in which that is confirmed.
-    taken: Arc<AtomicU64>,
-    _task: AbortOnDropHandle<()>,
-}
-
-impl Events {
-    /// The next event; `None` after [`Event::Ended`]. A client that nobody listens to reads no more from its server.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost by dropping the future.
-    pub async fn next(&mut self) -> Option<Event> {
-        let event = self.events.recv().await;
-        if event.is_some() {
-            self.taken.fetch_add(1, Ordering::Release);
-        }
-        event
     }
 }
 

@@ -161,12 +161,14 @@ impl RoomService {
             Ok(asked) => asked.noted(&head.headers, &body),
             Err(_) => Text::unread(body.len()),
         });
-        let SignIn { nickname, secret } = asked?;
+        let asked = asked?;
+        let makes = asked.makes()?;
+        let SignIn { nickname, secret, .. } = asked;
         let nickname = nickname
             .ok_or_else(|| forbidden("'nickname' is missing: send it in the query, a form or a JSON object".into()))?;
         let name = Nickname::new(&nickname).ok().filter(|_| is_room_protocol_name(&nickname));
         let name = name.ok_or_else(|| {
-            forbidden("a nickname is a letter or '_', then 1 to 63 letters, digits, '_' and '-'; 'system', 'server', 'talk' and 'healthCheck' are reserved".into())
+            forbidden("a nickname is a Latin letter or '_', then 1 to 63 Latin letters, digits, '_' and '-'; 'system', 'server', 'talk' and 'healthCheck' are reserved".into())
         })?;
         let password = secret.map(|secret| Password::new(&secret)).transpose();
         let password = password.map_err(|e| Problem::bad(e.to_string()))?;
@@ -176,7 +178,11 @@ impl RoomService {
             None => self.hub.sign_up(&name).await.map_err(SignInError::Refused),
             Some(password) => {
                 let attempt = self.hub.tries().secret(&name, from).map_err(too_many)?;
-                let issued = self.hub.sign_in(&name, &password).await;
+                let issued = if makes {
+                    self.hub.sign_in(&name, &password).await
+                } else {
+                    self.hub.sign_in_to(&name, &password).await
+                };
                 if !matches!(issued, Err(SignInError::WrongPassword)) {
                     attempt.forgive(issued.is_ok());
                 }
@@ -186,6 +192,7 @@ impl RoomService {
         let token = issued.map_err(|error| match &error {
             SignInError::Refused(Refusal::Full) => Problem::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()),
             SignInError::Refused(Refusal::Unavailable) => unavailable(),
+            SignInError::NoAccount => Problem::new(StatusCode::NOT_FOUND, error.to_string()),
             _ => forbidden(error.to_string()),
         })?;
         exchange.secret(token.reveal());

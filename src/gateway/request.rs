@@ -72,6 +72,8 @@ pub(super) struct SignIn {
     pub(super) nickname: Option<String>,
     /// An account's secret; only ever in the body.
     pub(super) secret: Option<String>,
+    /// `known`: it has to be there, and none is made.
+    pub(super) account: Option<String>,
 }
 
 impl SignIn {
@@ -86,7 +88,11 @@ impl SignIn {
             found.extend(in_body(headers, body)?);
         }
         let form = media_type(headers).as_deref() == Some(FORM) && body.starts_with(b"{");
-        let this = Self { nickname: one(&mut found, NICKNAME)?, secret: one(&mut found, SECRET)? };
+        let this = Self {
+            nickname: one(&mut found, NICKNAME)?,
+            secret: one(&mut found, SECRET)?,
+            account: one(&mut found, ACCOUNT)?,
+        };
         if this.nickname.is_none() && form {
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
@@ -98,6 +104,16 @@ impl SignIn {
 }
 
 impl SignIn {
+    /// Whether an account is made of a free nickname.
+    pub(super) fn makes(&self) -> Result<bool, Problem> {
+        match self.account.as_deref() {
+            None => Ok(true),
+            Some("known") if self.secret.is_some() => Ok(false),
+            Some("known") => Err(Problem::bad("'account' is about one with a 'secret', which is missing")),
+            Some(_) => Err(Problem::bad("'account' is 'known', for one that has to be there, or left out")),
+        }
+    }
+
     /// The body, as it is recorded: what was read of it, in its own form.
     pub(super) fn noted(&self, headers: &HeaderMap, body: &Bytes) -> Text {
         let mut text = Text::default();
@@ -106,7 +122,7 @@ impl SignIn {
         }
         let form = media_type(headers).as_deref() == Some(FORM);
         let (first, next, last) = if form { ("", "&", "") } else { ("{\"", "\",\"", "\"}") };
-        let named = [(NICKNAME, &self.nickname), (SECRET, &self.secret)];
+        let named = [(NICKNAME, &self.nickname), (SECRET, &self.secret), (ACCOUNT, &self.account)];
         let mut before = first;
         for (key, value) in named.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?))) {
             text.plain(&format!("{before}{key}{}", if form { "=" } else { "\":\"" }));
@@ -203,7 +219,8 @@ pub(super) fn bearer_token(headers: &HeaderMap) -> Option<Secret> {
 const FORM: &str = "application/x-www-form-urlencoded";
 const NICKNAME: &str = "nickname";
 const SECRET: &str = "secret";
-const KEYS: [&str; 2] = [NICKNAME, SECRET];
+const ACCOUNT: &str = "account";
+const KEYS: [&str; 3] = [NICKNAME, SECRET, ACCOUNT];
 
 /// What an upgrade offers: the tokens that it may mean, each with the subprotocol to answer with.
 pub(super) struct Offer {

@@ -1,6 +1,6 @@
 //! Who is here: users with their sessions, and the rooms. Everything under one lock, which is never held long.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ use super::outbox::Outbox;
 use super::rate::Rate;
 use super::receipts::DirectReceipts;
 use crate::limits::Limits;
-use crate::message::{Refusal, RoomKey, Timestamp, UserId};
+use crate::message::{Event, Refusal, RoomKey, Timestamp, UserId};
 use crate::name::{Nickname, RoomName};
 use crate::store::{self, RoomRules, User, UserRules};
 
@@ -277,15 +277,15 @@ impl Directory {
         rules.muted(user, None, now) || from.any(|from| rules.muted(user, Some(from), now))
     }
 
-    /// The rooms that somebody is in, sorted, one to a line.
-    pub(super) fn room_names(&self) -> String {
-        let listed = self.rooms.iter().filter_map(|(key, room)| match key {
-            RoomKey::Room(name) if room.sessions > 0 && name.as_str() != GLOBAL => Some(name.as_str()),
+    /// The rooms that somebody is in, and `global`.
+    pub(super) fn listed(&self) -> Event {
+        let mut rooms = BTreeMap::from([(GLOBAL, 0)]);
+        rooms.extend(self.rooms.iter().filter_map(|(key, room)| match key {
+            RoomKey::Room(name) if room.sessions > 0 => Some((name.as_str(), room.sessions)),
             _ => None,
-        });
-        let mut names: Vec<_> = listed.chain([GLOBAL]).collect();
-        names.sort_unstable();
-        names.join("\n")
+        }));
+        let names = rooms.keys().copied().collect::<Vec<_>>().join("\n");
+        Event::Rooms { names: names.into(), sessions: rooms.into_values().collect() }
     }
 
     /// Whether there is such a room, made now if `make` and there is not.

@@ -186,6 +186,9 @@ pub enum SignInError {
     /// The name is an account's, and the password is not.
     #[error("this name belongs to somebody with another secret")]
     WrongPassword,
+    /// Nobody has the name, and nothing was to be made.
+    #[error("there is no account of this name")]
+    NoAccount,
     /// As for a guest.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -380,6 +383,21 @@ impl Hub {
     /// # Cancel safety
     /// As for [`Hub::sign_up`].
     pub async fn sign_in(&self, name: &Nickname, password: &Password) -> Result<Secret, SignInError> {
+        self.sign_in_or(name, password, true).await
+    }
+
+    /// Signs an account in that there is.
+    ///
+    /// # Errors
+    /// [`SignInError::NoAccount`] for a name that is free; otherwise as for [`Hub::sign_in`].
+    ///
+    /// # Cancel safety
+    /// As for [`Hub::sign_up`].
+    pub async fn sign_in_to(&self, name: &Nickname, password: &Password) -> Result<Secret, SignInError> {
+        self.sign_in_or(name, password, false).await
+    }
+
+    async fn sign_in_or(&self, name: &Nickname, password: &Password, make: bool) -> Result<Secret, SignInError> {
         if is_reserved(name.as_str()) || self.inner.leads_elsewhere(name) {
             return Err(Refusal::Taken(name.to_string()).into());
         }
@@ -388,6 +406,7 @@ impl Hub {
         let issued = match known {
             Some(user) if user.account => accounts.sign_in(name, password, now).await,
             Some(_) => Err(StoreError::Taken),
+            None if !make => return Err(SignInError::NoAccount),
             None => accounts.create_account(name, password, now).await,
         };
         match issued {

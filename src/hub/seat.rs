@@ -115,8 +115,8 @@ impl Seat {
                 self.put(room.as_ref(), Input::Who(reply)).await
             }
             Command::ListRooms => {
-                let names = self.hub().lock().room_names();
-                self.outbox.tell(&[Event::System(names.into())]);
+                let rooms = self.hub().lock().listed();
+                self.outbox.tell(&[rooms]);
                 Ok(())
             }
             Command::Received { room, seq } => self.received(room, seq).await,

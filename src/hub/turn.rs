@@ -249,8 +249,10 @@ impl Turns {
                 // Whoever comes back hears what is kept, and of the gap.
                 Input::Cut => self.recent.clear(),
                 Input::Who(reply) => {
-                    let names = self.names.get_or_insert_with(|| self.state.names().into());
-                    self.told.push((reply, Event::System(names.clone())));
+                    if let Some(room) = self.room() {
+                        let names = self.names.get_or_insert_with(|| self.state.names().into()).clone();
+                        self.told.push((reply, Event::Users { room, names }));
+                    }
                 }
                 Input::Count(reply) => {
                     let _ = reply.send(self.state.len());

@@ -146,7 +146,21 @@ pub enum Event {
     },
     /// The user's sign-ins.
     Sessions(Arc<[SignIn]>),
-    /// The answer to a question: names, one to a line.
+    /// The answer to who is in a room.
+    Users {
+        /// Which.
+        room: RoomName,
+        /// Their names, sorted, one to a line.
+        names: Arc<str>,
+    },
+    /// The answer to which rooms there are.
+    Rooms {
+        /// Their names, sorted, one to a line.
+        names: Arc<str>,
+        /// How many sessions are in each, in the same order.
+        sessions: Arc<[usize]>,
+    },
+    /// What the server has to say.
     System(Arc<str>),
     /// A command was refused.
     Refused {

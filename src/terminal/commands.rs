@@ -27,6 +27,8 @@ pub(super) enum Command<'a> {
     Rename(&'a str),
     History(Option<usize>),
     Search(&'a str),
+    /// Older messages of the last search.
+    More,
     Own(&'a str),
 }
 
@@ -52,8 +54,6 @@ impl CommandError {
 #[derive(Clone, Debug)]
 pub(super) struct Commands {
     entries: Vec<&'static Entry>,
-    /// Whether the second names count.
-    others: bool,
 }
 
 /// One row of the table.
@@ -83,25 +83,22 @@ enum Takes {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Needs {
     Nothing,
-    /// Not in peer mode.
-    Client,
     Can(Ability),
 }
 
 impl Commands {
     /// Those of a peer.
     pub(super) fn of_peer() -> Self {
-        let has = |needs| matches!(needs, Needs::Nothing | Needs::Can(Ability::Users | Ability::Select));
-        Self { entries: TABLE.iter().filter(|entry| has(entry.needs)).collect(), others: false }
+        Self::of_client(|ability| matches!(ability, Ability::Users | Ability::Select | Ability::Direct))
     }
 
     /// Those of a client that can do this much.
     pub(super) fn of_client(can: impl Fn(Ability) -> bool) -> Self {
         let has = |needs| match needs {
-            Needs::Nothing | Needs::Client => true,
+            Needs::Nothing => true,
             Needs::Can(ability) => can(ability),
         };
-        Self { entries: TABLE.iter().filter(|entry| has(entry.needs)).collect(), others: true }
+        Self { entries: TABLE.iter().filter(|entry| has(entry.needs)).collect() }
     }
 
     /// Reads a line, without its line break.
@@ -116,11 +113,16 @@ impl Commands {
             return Ok(Command::Text(command));
         }
         let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
-        let is = |entry: &&&Entry| entry.name == word || (self.others && entry.others.contains(&word));
+        let is = |entry: &&&Entry| entry.name == word || entry.others.contains(&word);
         let Some(entry) = self.entries.iter().find(is) else {
             return Err(CommandError::new(Word::Unknown, &format!(":{word}"), command));
         };
         entry.read(rest.trim()).map_err(|error| CommandError::new(error, &format!(":{word}"), rest))
+    }
+
+    /// Whether there is a command of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| entry.name == name || entry.others.contains(&name))
     }
 
     /// The commands as they are completed; one that wants something behind it ends with a space.
@@ -131,10 +133,21 @@ impl Commands {
         all
     }
 
+    /// The other names of commands, completed where no command begins so.
+    pub(super) fn other_completions(&self) -> Vec<String> {
+        let named = self.entries.iter().flat_map(|entry| entry.others.iter().map(move |other| (entry, other)));
+        // The colon behind one is a habit of pair chat.
+        let named = named.filter(|(_, other)| !other.ends_with(':'));
+        let space = |entry: &Entry| if entry.takes == Takes::Nothing { "" } else { " " };
+        let mut all: Vec<_> = named.map(|(entry, other)| format!(":{other}{}", space(entry))).collect();
+        all.sort_unstable();
+        all
+    }
+
     /// Whether what follows this beginning of a line is somebody's name, or a room's; where that begins.
     pub(super) fn names_at(&self, typed: &str) -> Option<usize> {
         let (word, rest) = typed.strip_prefix(':')?.split_once(' ')?;
-        let is = |entry: &&&Entry| entry.name == word || (self.others && entry.others.contains(&word));
+        let is = |entry: &&&Entry| entry.name == word || entry.others.contains(&word);
         let entry = self.entries.iter().find(is)?;
         let named = matches!(entry.takes, Takes::Name | Takes::NameAndText | Takes::Room | Takes::MaybeRoom);
         named.then(|| typed.len() - rest.trim_start().len())
@@ -155,8 +168,17 @@ impl Commands {
             };
             format!(":{} {takes}", entry.name)
         };
-        let mut lines: Vec<_> = self.entries.iter().map(|entry| (written(entry), language.text(entry.help))).collect();
-        lines.push((language.text(Word::Text).to_owned(), language.text(Word::HelpText)));
+        let described = |entry: &Entry| {
+            let help = language.text(entry.help);
+            // The colon behind it is a habit of pair chat.
+            let others = entry.others.iter().filter(|other| !other.ends_with(':')).map(|other| format!(":{other}"));
+            match others.collect::<Vec<_>>() {
+                others if others.is_empty() => help.to_owned(),
+                others => language.say(Word::HelpAlso, &[&help, &others.join(", ")]),
+            }
+        };
+        let mut lines: Vec<_> = self.entries.iter().map(|entry| (written(entry), described(entry))).collect();
+        lines.push((language.text(Word::Text).to_owned(), language.text(Word::HelpText).to_owned()));
         let width = lines.iter().map(|(left, _)| left.chars().count()).max().unwrap_or_default() + 2;
         let lines: Vec<_> = lines.into_iter().map(|(left, help)| format!("{left:width$}{help}")).collect();
         lines.join("\n")
@@ -190,6 +212,7 @@ impl Entry {
             "nick" => Command::Rename(unquoted(rest)),
             "history" => Command::History(some().map(count).transpose()?),
             "search" => Command::Search(rest),
+            "more" => Command::More,
             "do" => Command::Own(rest),
             "status" => Command::Status,
             "exit" => Command::Exit,
@@ -227,8 +250,9 @@ const TABLE: &[Entry] = &[
     entry("nick", &[], Takes::Name, Needs::Can(Ability::Rename), Word::HelpNick),
     entry("history", &[], Takes::MaybeCount, Needs::Can(Ability::History), Word::HelpHistory),
     entry("search", &[], Takes::Text, Needs::Can(Ability::Search), Word::HelpSearch),
+    entry("more", &[], Takes::Nothing, Needs::Can(Ability::Search), Word::HelpMore),
     entry("do", &[], Takes::Command, Needs::Can(Ability::Own), Word::HelpDo),
-    entry("status", &[], Takes::Nothing, Needs::Client, Word::HelpStatus),
+    entry("status", &[], Takes::Nothing, Needs::Nothing, Word::HelpStatus),
     entry("help", &[], Takes::Nothing, Needs::Nothing, Word::HelpHelp),
     entry("exit", &["quit", "quit:"], Takes::Nothing, Needs::Nothing, Word::HelpExit),
 ];
@@ -287,7 +311,7 @@ mod tests {
     #[test]
     fn what_is_no_command_is_an_error_that_helps() {
         let error = |line: &str| parse(line).unwrap_err();
-        assert!(error(":quit now").contains("unknown command :quit; :help"), "{}", error(":quit now"));
+        assert!(error(":quite now").contains("unknown command :quite; :help"), "{}", error(":quite now"));
         assert!(error(":Exit").contains(":help"));
         assert!(error(":").contains(":help"));
         assert!(error(":user").contains(":user bob"));
@@ -302,6 +326,25 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_has_what_every_mode_has_under_every_name() {
+        for (line, command) in [
+            (":to bob", Command::User("bob")),
+            (":users", Command::Users),
+            (":quit", Command::Exit),
+            (":quit:", Command::Exit),
+            (":status", Command::Status),
+            (":msg bob hi", Command::Direct("bob", "hi")),
+        ] {
+            assert_eq!(parse(line), Ok(command), "{line:?}");
+        }
+        let help = Commands::of_peer().help(Language::English);
+        for also in ["(also :to)", "(also :users)", "(also :quit)", "(also :msg)"] {
+            assert!(help.contains(also), "{also}: {help}");
+        }
+        assert!(!help.contains(":quit:"), "{help}");
+    }
+
+    #[test]
     fn a_client_has_the_commands_of_its_protocol() {
         for (line, command) in [
             (":to \"zoë b\"", Command::User("zoë b")),
@@ -313,6 +356,7 @@ mod tests {
             (":history 5", Command::History(Some(5))),
             (":history", Command::History(None)),
             (":search a b", Command::Search("a b")),
+            (":more", Command::More),
             (":do current_time", Command::Own("current_time")),
             (":quit:", Command::Exit),
             (":quit", Command::Exit),
@@ -339,11 +383,41 @@ mod tests {
     }
 
     #[test]
+    fn the_help_says_how_a_search_is_written() {
+        for (language, words) in [(Language::English, "\"two words\""), (Language::Russian, "\"два слова\"")] {
+            let help = Commands::of_client(|_| true).help(language);
+            let search = help.lines().find(|line| line.starts_with(":search")).unwrap();
+            assert!(search.contains("* ") && search.contains(words), "{search}");
+            assert!(help.lines().any(|line| line.starts_with(":more ")), "{help}");
+        }
+    }
+
+    #[test]
     fn no_two_commands_have_one_name() {
         let mut names: Vec<_> = TABLE.iter().flat_map(|entry| entry.others.iter().chain([&entry.name])).collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn the_manual_lists_every_command_under_every_name() {
+        let manual = include_str!("../../docs/clients.md");
+        let table = manual.lines().skip_while(|line| *line != "| command | also | what it does |").skip(2);
+        let rows: Vec<_> = table.take_while(|line| line.starts_with('|')).collect();
+        assert_eq!(rows.len(), TABLE.len());
+        for (row, entry) in rows.into_iter().zip(TABLE) {
+            let cells: Vec<_> = row.split('|').map(str::trim).collect();
+            let is = |end: &str| cells[1].starts_with(&format!("`:{}{end}", entry.name));
+            assert!(if entry.takes == Takes::Nothing { is("`") } else { is(" ") }, "{row}");
+            let others: Vec<_> = entry.others.iter().map(|other| format!("`:{other}`")).collect();
+            assert_eq!(cells[2], others.join(", "), "{row}");
+        }
+        let of_peers = manual.lines().find(|line| line.starts_with("Among peers there are ")).unwrap();
+        for entry in TABLE {
+            let there = of_peers.contains(&format!("`:{}`", entry.name));
+            assert_eq!(there, Commands::of_peer().has(entry.name), "{}", entry.name);
+        }
     }
 }

@@ -1,26 +1,28 @@
 //! Accounts of minechat, in files as its clients have always kept them: the line in which the server told the account.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use uuid::Uuid;
 
-use super::secrets::{make_private, private_file};
+use super::secrets::{open_file, private_file, why};
+use super::words::{Language, Word};
 use crate::client::Account;
 use crate::codec::minechat::{self, Answer};
+use crate::files::{beside, make_private, replace};
 use crate::secret::Secret;
 
 /// Reads the account that is kept in a file; `None` when there is no file. One that others may read is made private.
 ///
 /// # Errors
 /// What is wrong with the file.
-pub(super) fn read(path: &Path) -> Result<Option<Account>, String> {
+pub(super) fn read(path: &Path, language: Language) -> Result<Option<Account>, String> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let file = match File::open(path) {
+    let file = match open_file(OpenOptions::new().read(true), path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(&error)),
+        Err(error) => return Err(failed(&why(&error, language))),
     };
     let mut text = String::new();
     (&file).take(MOST).read_to_string(&mut text).map_err(|error| failed(&error))?;
@@ -39,7 +41,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Account>, String> {
             }
             Ok(Some(Account { nickname, hash }))
         }
-        Err(_) => Err(failed(&"there is no account in it")),
+        Err(_) => Err(failed(&language.text(Word::NoAccountInIt))),
     }
 }
 
@@ -49,7 +51,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Account>, String> {
 /// # Errors
 /// What the system says.
 pub(super) fn write(path: &Path, account: &Account) -> io::Result<()> {
-    if let Ok(Some(before)) = read(path)
+    if let Ok(Some(before)) = read(path, Language::default())
         && before.hash.hash() != account.hash.hash()
     {
         let mut old = private_file(&beside(path, ".old"))?;
@@ -58,40 +60,11 @@ pub(super) fn write(path: &Path, account: &Account) -> io::Result<()> {
     }
     // Another program may keep an account there at this moment.
     let draft = beside(path, &format!(".{}", Uuid::new_v4().simple()));
-    let kept = write_new(&draft, &line(account)).and_then(|()| fs::rename(&draft, path));
-    if kept.is_err() {
-        let _ = fs::remove_file(&draft);
-    }
-    kept?;
-    #[cfg(unix)]
-    {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
-    }
-    Ok(())
-}
-
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    replace(path, &draft, line(account).as_bytes())
 }
 
 fn line(account: &Account) -> String {
     minechat::account(&account.nickname, account.hash.reveal())
-}
-
-fn beside(path: &Path, more: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(more);
-    name.into()
 }
 
 /// Bytes of a file that are looked at: more than an account has.
@@ -100,6 +73,10 @@ const MOST: u64 = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(path: &Path) -> Result<Option<Account>, String> {
+        super::read(path, Language::English)
+    }
 
     fn account(nickname: &str, hash: &str) -> Account {
         Account { nickname: nickname.into(), hash: Secret::new(hash).unwrap() }
@@ -126,6 +103,34 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(file.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn an_account_takes_the_place_of_another_at_once_and_never_half() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("account.json");
+        write(&path, &account("ann", "key")).unwrap();
+        let mut before = fs::File::open(&path).unwrap();
+        write(&path, &account("bob", "another-key")).unwrap();
+        let mut text = String::new();
+        before.read_to_string(&mut text).unwrap();
+        assert_eq!(text, line(&account("ann", "key")), "what was there is not written over");
+        // Whoever reads meanwhile, and whatever a crash leaves, has all of the one or all of the other.
+        let accounts = ["bob", "carol"].map(|name| account(name, "another-key"));
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                    let there = fs::read_to_string(&path).expect("it is there at every moment");
+                    assert!(accounts.iter().any(|account| line(account) == there), "{there:?}");
+                }
+            });
+            for _ in 0..50 {
+                accounts.iter().for_each(|account| write(&path, account).unwrap());
+            }
+            done.store(true, std::sync::atomic::Ordering::SeqCst);
+            reading.join().unwrap();
+        });
     }
 
     #[test]

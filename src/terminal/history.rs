@@ -6,9 +6,11 @@ use std::path::Path;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use thiserror::Error;
 
+use super::secrets::{open_file, why};
+use super::words::{Language, Word};
 use crate::client::{Heard, Place};
+use crate::files::LockedFile;
 use crate::message::Timestamp;
 use crate::text::SafeText;
 
@@ -18,31 +20,48 @@ pub(super) struct HistoryFile {
     file: File,
     /// Up to where there are whole lines; `None` for what is no file on a disk.
     end: Option<u64>,
+    /// Held as long as this lives.
+    _lock: Option<LockedFile>,
 }
 
 /// Why there is none.
-#[derive(Debug, Error)]
+#[derive(Debug)]
 pub(super) enum NoHistory {
-    #[error("another program writes it")]
+    /// Another program writes it.
     InUse,
-    #[error(transparent)]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for NoHistory {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl NoHistory {
+    /// Why.
+    pub(super) fn say(&self, language: Language) -> String {
+        match self {
+            Self::InUse => language.text(Word::HistoryInUse).to_owned(),
+            Self::Io(error) => why(error, language),
+        }
+    }
 }
 
 impl HistoryFile {
     /// Opens or makes it. A line that was cut short when its writer was killed is taken away; a line of another program
     /// that wants only its end is given that.
     pub(super) fn open(path: &Path) -> Result<Self, NoHistory> {
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let mut file = open_file(OpenOptions::new().read(true).append(true).create(true), path)?;
         let about = file.metadata()?;
         if !about.is_file() {
-            return Ok(Self { file, end: None });
+            return Ok(Self { file, end: None, _lock: None });
         }
-        match file.try_lock() {
-            Ok(()) => {}
+        let lock = match LockedFile::try_lock(file.try_clone()?) {
+            Ok(lock) => lock,
             Err(fs::TryLockError::WouldBlock) => return Err(NoHistory::InUse),
             Err(fs::TryLockError::Error(error)) => return Err(error.into()),
-        }
+        };
         let size = file.seek(SeekFrom::End(0))?;
         let whole = whole_lines(&mut file, size)?;
         let mut first = Vec::new();
@@ -57,7 +76,7 @@ impl HistoryFile {
             file.write_all(b"\n")?;
             size + 1
         };
-        Ok(Self { file, end: Some(end) })
+        Ok(Self { file, end: Some(end), _lock: Some(lock) })
     }
 
     /// The last lines, at most so many.

@@ -22,7 +22,7 @@ impl Look {
     }
 
     pub(super) fn style(self) -> Style {
-        Style { colours: self.colours, error: if self.person { "!" } else { "talk-client:" } }
+        Style { colours: self.colours, error: if self.person { "!" } else { "talk-client:" }, ..Style::default() }
     }
 }
 

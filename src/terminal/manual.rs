@@ -45,7 +45,11 @@ pub(super) fn man(program: &str, version: &str, info: &CommandInfoWithArgs) -> S
     );
     let _ = writeln!(page, ".B {}\n[\\fIOPTIONS\\fR]", roff(program));
     for command in &info.commands {
-        let _ = writeln!(page, ".br\n.B {} {}\n[\\fIOPTIONS\\fR]", roff(program), roff(command.name));
+        let _ = write!(page, ".br\n.B {} {}\n[\\fIOPTIONS\\fR]", roff(program), roff(command.name));
+        for place in command.command.positionals {
+            let _ = write!(page, " \\fI{}\\fR", roff(&place.name.to_uppercase()));
+        }
+        page.push('\n');
     }
     let _ = writeln!(page, ".SH DESCRIPTION\n{}", roff(info.description));
     page.push_str(".SH OPTIONS\n");
@@ -62,7 +66,11 @@ pub(super) fn man(program: &str, version: &str, info: &CommandInfoWithArgs) -> S
     page
 }
 
+/// The options, and what stands behind them.
 fn options_in_roff(page: &mut String, info: &CommandInfoWithArgs) {
+    for place in info.positionals {
+        let _ = writeln!(page, ".TP\n\\fI{}\\fR\n{}", roff(&place.name.to_uppercase()), roff(place.description));
+    }
     for option in options(info) {
         let short = option.short.map(|short| format!("\\fB\\-{short}\\fR, ")).unwrap_or_default();
         let value = option.value.map(|value| format!(" \\fI{}\\fR", roff(&value.to_uppercase()))).unwrap_or_default();
@@ -136,19 +144,39 @@ fn options(info: &CommandInfoWithArgs) -> impl Iterator<Item = Shown<'_>> {
 }
 
 impl Shown<'_> {
+    /// What is typed, as the help shows it.
+    pub(super) fn left(&self) -> String {
+        let short = self.short.map(|short| format!("-{short}, ")).unwrap_or_default();
+        let value = self.value.map(|value| format!(" {}", value.to_uppercase())).unwrap_or_default();
+        format!("  {short}{}{value}", self.long)
+    }
+
     fn takes_a_file(&self) -> bool {
-        matches!(self.value, Some("file" | "dir"))
+        self.value.is_some_and(is_file)
     }
 
     /// All values that there are, where they are few.
     fn choices(&self) -> Option<&'static str> {
         match self.value? {
+            "form" => Some("rfc5424 rfc3164"),
             "language" => Some("en ru"),
             "protocol" => Some("http udp websocket"),
             "shell" => Some("bash zsh fish"),
+            "theme" => Some("dark light plain"),
+            "when" => Some("fsync os"),
             _ => None,
         }
     }
+}
+
+/// Whether what is called so is a file's name.
+fn is_file(value: &str) -> bool {
+    matches!(value, "file" | "dir")
+}
+
+/// Whether a file's name stands behind the options.
+fn ends_with_a_file(info: &CommandInfoWithArgs) -> bool {
+    info.positionals.iter().any(|place| is_file(place.name))
 }
 
 /// A description as one line, without the dot at its end.
@@ -168,7 +196,7 @@ fn bash(program: &str, info: &CommandInfoWithArgs) -> String {
     let function = program.replace('-', "_");
     let mut script = format!(
         "# Completions of {program} for bash.\n_{function}() {{\n    local current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}}\n    \
-         local command='' words='' files='' values='' word\n    COMPREPLY=()\n"
+         local command='' words='' files='' values='' rest='' word\n    COMPREPLY=()\n"
     );
     if !names.is_empty() {
         let _ = writeln!(
@@ -200,16 +228,19 @@ fn bash(program: &str, info: &CommandInfoWithArgs) -> String {
         }
         let _ = writeln!(
             script,
-            "    '{name}')\n        words='{}'\n        files=' {} '\n        values=' {} '\n        ;;",
+            "    '{name}')\n        words='{}'\n        files=' {} '\n        values=' {} '\n        rest='{}'\n        ;;",
             words.join(" "),
             files.join(" "),
             values.join(" "),
+            if ends_with_a_file(command) { "files" } else { "" },
         );
     }
     let _ = write!(
         script,
         "    esac\n    case $files in\n    *\" $before \"*)\n        mapfile -t COMPREPLY < <(compgen -f -- \"$current\")\n        return\n        ;;\n    esac\n    \
-         case $before in\n{}    esac\n    case $values in\n    *\" $before \"*) return ;;\n    esac\n    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n}}\n\
+         case $before in\n{}    esac\n    case $values in\n    *\" $before \"*) return ;;\n    esac\n    \
+         if [[ $rest && $current != -* ]]; then\n        mapfile -t COMPREPLY < <(compgen -f -- \"$current\")\n        return\n    fi\n    \
+         mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n}}\n\
          complete -o filenames -F _{function} {program}\n",
         choices.into_iter().collect::<String>(),
     );
@@ -235,7 +266,13 @@ fn zsh(program: &str, info: &CommandInfoWithArgs) -> String {
             if name.is_empty() {
                 script.push_str("        [[ $PREFIX == -* ]] || _describe command commands\n");
             }
-            arguments(&mut script, command, "        ", if name.is_empty() { "" } else { "'*:: :' " });
+            // The command stands there; its options follow, and nothing else does but a file.
+            let rest = match (name, ends_with_a_file(command)) {
+                ("", _) => "",
+                (_, true) => "'1: : ' '2:file:_files' ",
+                (_, false) => "'1: : ' ",
+            };
+            arguments(&mut script, command, "        ", rest);
             script.push_str("        ;;\n");
         }
         script.push_str("    esac\n");
@@ -285,6 +322,9 @@ fn fish(program: &str, info: &CommandInfoWithArgs) -> String {
             ("", false) => format!(" -n 'not __fish_seen_subcommand_from {}'", names.join(" ")),
             (name, false) => format!(" -n '__fish_seen_subcommand_from {name}'"),
         };
+        if ends_with_a_file(command) {
+            let _ = writeln!(script, "complete -c {program}{when} -F");
+        }
         for option in options(command) {
             let short = option.short.map(|short| format!(" -s {short}")).unwrap_or_default();
             let value = match option.value {

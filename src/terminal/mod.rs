@@ -6,8 +6,12 @@ mod chat;
 mod client;
 mod commands;
 mod credentials;
+mod full;
+mod guide;
 mod history;
 mod input;
+#[cfg(feature = "server")]
+mod keep;
 mod line;
 mod look;
 mod manual;
@@ -25,9 +29,12 @@ mod session;
 pub mod settings;
 mod signals;
 mod start;
+mod way;
 mod words;
 
 pub use client::ClientOptions;
+#[cfg(feature = "server")]
+pub use keep::{Keeping, Wanted, keep};
 #[cfg(feature = "sqlite")]
 pub use registry::RegistryOptions;
 pub use serve::{print_console, report, serve};

@@ -8,8 +8,10 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind, FromArgs, Optionality};
 
-use super::manual::{self, Shell, Shown};
+use super::guide;
+use super::manual::{self, Shell};
 use super::settings::{SHOWN, shown};
+use super::words::Language;
 use crate::text::{SafeText, beginning, distance};
 
 /// Another spelling of an option: what is typed (`-lh`, `--ip`), and the option it means (`--listen-host`).
@@ -32,9 +34,10 @@ impl Exit {
         Self::Usage(text.to_string())
     }
 
-    /// Prints the text where it belongs and gives the exit code.
+    /// Prints the text where it belongs and gives the exit code. `called`: the program, and its command if one was
+    /// given (`talk-client room`), of which the help is what to read next.
     #[must_use]
-    pub fn print(&self, program: &str) -> ExitCode {
+    pub fn print(&self, called: &str) -> ExitCode {
         // A closed stdout or stderr leaves nobody to tell.
         match self {
             Self::Asked(text) => {
@@ -42,8 +45,9 @@ impl Exit {
                 ExitCode::SUCCESS
             }
             Self::Usage(text) => {
+                let (program, _) = called.split_once(' ').unwrap_or((called, ""));
                 let text = SafeText(text.trim_end());
-                let _ = writeln!(io::stderr(), "{program}: {text}\nTry '{program} --help'.");
+                let _ = writeln!(io::stderr(), "{program}: {text}\nTry '{called} --help'.");
                 ExitCode::from(USAGE)
             }
         }
@@ -82,8 +86,19 @@ pub fn parse<T: FromArgs + ArgsInfo>(
     arguments: &[String],
     aliases: &[Alias],
 ) -> Result<T, Exit> {
+    parse_in(Language::English, program, version, arguments, aliases)
+}
+
+/// The same, with the help in this language.
+pub(super) fn parse_in<T: FromArgs + ArgsInfo>(
+    language: Language,
+    program: &str,
+    version: &str,
+    arguments: &[String],
+    aliases: &[Alias],
+) -> Result<T, Exit> {
     let info = T::get_args_info();
-    let (line, command) = match normalise(&info, arguments, aliases)? {
+    let (line, command) = match normalise(program, &info, arguments, aliases)? {
         Line::Help(path, command) => (path.into_iter().chain(["--help".to_owned()]).collect(), command),
         Line::Version => return Err(Exit::Asked(format!("{program} {version}"))),
         Line::Completions(shell) => return Err(Exit::Asked(manual::completions(shell, program, &info))),
@@ -92,15 +107,28 @@ pub fn parse<T: FromArgs + ArgsInfo>(
     };
     let line: Vec<&str> = line.iter().map(String::as_str).collect();
     T::from_args(&[program], &line).map_err(|early| match early.status {
-        Ok(()) => Exit::Asked(with_placeholders(&early.output, command.flags)),
+        Ok(()) => Exit::Asked(match language {
+            Language::English => with_placeholders(&early.output, command.flags),
+            Language::Russian => guide::help(&early.output, command),
+        }),
         Err(()) => {
             let text = early.output.split_whitespace().collect::<Vec<_>>().join(" ");
-            match text.strip_prefix("Unrecognized argument: ") {
-                Some(surplus) => Exit::usage(format_args!("{} belongs to no option", shown(surplus))),
-                None => Exit::Usage(text),
+            let what = |kind| text.strip_prefix(kind);
+            match (what("Unrecognized argument: "), what("Required positional arguments not provided: ")) {
+                (Some(surplus), _) => Exit::usage(format_args!("{} belongs to no option", shown(surplus))),
+                (_, Some(missing)) => Exit::usage(format_args!("{} is missing", missing.to_uppercase())),
+                (None, None) => Exit::Usage(text),
             }
         }
     })
+}
+
+/// What was called: the program, and the command if these arguments begin with one.
+pub(super) fn called(program: &str, info: &CommandInfoWithArgs, arguments: &[String]) -> String {
+    match arguments.first().filter(|first| info.commands.iter().any(|command| command.name == **first)) {
+        Some(command) => format!("{program} {command}"),
+        None => program.to_owned(),
+    }
 }
 
 /// A command line in the one notation that `argh` takes, and the command that is meant.
@@ -113,11 +141,17 @@ enum Line<'a> {
     Arguments(Vec<String>, &'a CommandInfoWithArgs),
 }
 
-fn normalise<'a>(program: &'a CommandInfoWithArgs, arguments: &[String], aliases: &[Alias]) -> Result<Line<'a>, Exit> {
+fn normalise<'a>(
+    called: &str,
+    program: &'a CommandInfoWithArgs,
+    arguments: &[String],
+    aliases: &[Alias],
+) -> Result<Line<'a>, Exit> {
     let (mut command, mut path) = (program, Vec::new());
     let mut line = Vec::with_capacity(arguments.len());
     let mut given: Vec<&str> = Vec::new();
     let mut rest = arguments.iter().peekable();
+    let mut dashes = 0;
     while let Some(argument) = rest.next() {
         if argument == "--" {
             line.push(argument.clone());
@@ -129,13 +163,17 @@ fn normalise<'a>(program: &'a CommandInfoWithArgs, arguments: &[String], aliases
                 if let Some(option) = given.first() {
                     return Err(Exit::usage(match subcommand(command, argument) {
                         Ok(_) => format!("the options of {argument} follow it: {argument} {option}"),
-                        Err(_) => format!("{argument:?} belongs to no option"),
+                        Err(_) => format!("{} belongs to no option", shown(argument)),
                     }));
                 }
                 command = subcommand(command, argument)?;
                 path.push(argument.clone());
             }
-            line.push(argument.clone());
+            // It begins like an option, and is none: it stands for stdin or stdout.
+            match argument.as_str() {
+                "-" => dashes += 1,
+                _ => line.push(argument.clone()),
+            }
             continue;
         }
         let (typed, value) = match argument.split_once('=') {
@@ -147,7 +185,7 @@ fn normalise<'a>(program: &'a CommandInfoWithArgs, arguments: &[String], aliases
             "-V" | "--version" => return Ok(Line::Version),
             _ => {}
         }
-        let flag = find(command.flags, typed, aliases).ok_or_else(|| unknown(command.flags, typed))?;
+        let flag = find(command.flags, typed, aliases).ok_or_else(|| unknown(called, command, typed))?;
         if given.contains(&flag.long) && flag.optionality != Optionality::Repeating {
             return Err(Exit::usage(format_args!("{} is given twice", flag.long)));
         }
@@ -161,8 +199,16 @@ fn normalise<'a>(program: &'a CommandInfoWithArgs, arguments: &[String], aliases
             }
             (FlagInfoKind::Option { .. }, Some(value)) => line.push(value),
             (FlagInfoKind::Option { .. }, None) => {
-                let value = rest.next_if(|value| !value.starts_with('-') || *value == "-");
-                line.push(value.cloned().ok_or_else(|| no_value(typed, rest.peek().map(|next| next.as_str())))?);
+                // No option has a space in it: a text does.
+                let is_value =
+                    |value: &str| !value.starts_with('-') || value == "-" || value.contains(char::is_whitespace);
+                let value = rest.next_if(|value| is_value(value));
+                let is_option = |next: &str| {
+                    let next = next.split_once('=').map_or(next, |(typed, _)| typed);
+                    ["-h", "--help", "-V", "--version"].contains(&next) || find(command.flags, next, aliases).is_some()
+                };
+                let next = rest.peek().map(|next| next.as_str()).filter(|next| !is_option(next));
+                line.push(value.cloned().ok_or_else(|| no_value(typed, next))?);
             }
         }
         if flag.long == COMPLETIONS {
@@ -171,26 +217,32 @@ fn normalise<'a>(program: &'a CommandInfoWithArgs, arguments: &[String], aliases
             return Ok(Line::Completions(shell));
         }
     }
+    if dashes > 0 && !line.iter().any(|argument| argument == "--") {
+        line.push("--".into());
+    }
+    line.extend(std::iter::repeat_n("-".to_owned(), dashes));
     Ok(Line::Arguments(line, command))
 }
 
 fn subcommand<'a>(command: &'a CommandInfoWithArgs, typed: &str) -> Result<&'a CommandInfoWithArgs, Exit> {
+    let said = shown(typed);
     let names = || command.commands.iter().map(|known| known.name);
     if let Some(known) = command.commands.iter().find(|known| known.name == typed) {
         return Ok(&known.command);
     }
     Err(match names().map(|name| (distance(name, typed), name)).min() {
         Some((steps, name)) if steps <= MISSPELT => {
-            Exit::usage(format_args!("{typed:?} is no command; did you mean {name}?"))
+            Exit::usage(format_args!("{said} is no command; did you mean {name}?"))
         }
-        _ => Exit::usage(format_args!("{typed:?} is no command; there are {}", names().collect::<Vec<_>>().join(", "))),
+        _ => Exit::usage(format_args!("{said} is no command; there are {}", names().collect::<Vec<_>>().join(", "))),
     })
 }
 
 /// That an option has no value, and how one is given that looks like an option and cannot be one.
 fn no_value(typed: &str, next: Option<&str>) -> Exit {
-    let negative = |next: &&str| next.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
-    match next.filter(negative) {
+    // As it would be typed, where nothing has to be quoted.
+    let plain = |next: &&str| next.len() <= MOST_SHOWN && next.bytes().all(|byte| byte.is_ascii_graphic());
+    match next.filter(plain) {
         Some(next) => Exit::usage(format_args!(
             "{typed} needs a value; one that begins with '-' is written behind '=': {typed}={next}"
         )),
@@ -209,7 +261,15 @@ fn find<'a>(flags: &'a [FlagInfo<'a>], typed: &str, aliases: &[Alias]) -> Option
     meant.or_else(|| known(&typed.replace('_', "-"))).or_else(short)
 }
 
-fn unknown(flags: &[FlagInfo<'_>], typed: &str) -> Exit {
+fn unknown(program: &str, command: &CommandInfoWithArgs, typed: &str) -> Exit {
+    // No alias of another program's: whoever types those knows the commands.
+    if let Some(owner) = command.commands.iter().find(|owner| find(owner.command.flags, typed, &[]).is_some()) {
+        return Exit::usage(format_args!("unknown option {typed}; did you mean {} {typed}?", owner.name));
+    }
+    if [COMPLETIONS, MAN].contains(&typed) {
+        return Exit::usage(format_args!("{typed} stands before any command: {program} {typed}"));
+    }
+    let flags = command.flags;
     let typed = &beginning(typed, SHOWN);
     // Of those that are as near, the one that is as long.
     let near = |flag: &FlagInfo<'_>| (distance(flag.long, typed), flag.long.len().abs_diff(typed.len()));
@@ -226,15 +286,15 @@ fn unknown(flags: &[FlagInfo<'_>], typed: &str) -> Exit {
 fn with_placeholders(help: &str, flags: &[FlagInfo<'_>]) -> String {
     let Some((before, rest)) = help.split_once(OPTIONS) else { return help.into() };
     let after = rest.find("\n\n").map_or("", |end| &rest[end..]);
-    let left = |option: &Shown<'_>| {
-        let short = option.short.map(|short| format!("-{short}, ")).unwrap_or_default();
-        let value = option.value.map(|value| format!(" {}", value.to_uppercase())).unwrap_or_default();
-        format!("  {short}{}{value}", option.long)
-    };
-    let lines: Vec<_> = manual::shown(flags).map(|option| (left(&option), option.description)).collect();
+    let lines: Vec<_> = manual::shown(flags).map(|option| (option.left(), option.description.to_owned())).collect();
+    format!("{before}{OPTIONS}{}{after}", table(&lines))
+}
+
+/// Lines of two columns, each behind a line break, of which the right one is folded.
+pub(super) fn table(lines: &[(String, String)]) -> String {
     let narrow = |left: usize| left <= LEFT;
     let column = lines.iter().map(|(left, _)| left.len()).filter(|left| narrow(*left)).max().unwrap_or(0) + 2;
-    let mut options = String::new();
+    let mut table = String::new();
     for (left, description) in lines {
         let mut line = if narrow(left.len()) {
             format!("\n{left:column$}")
@@ -246,16 +306,16 @@ fn with_placeholders(help: &str, flags: &[FlagInfo<'_>]) -> String {
         for word in description.split_whitespace() {
             let length = word.chars().count() + 1;
             if width + length > WIDTH && width > column {
-                options.push_str(line.trim_end_matches(' '));
+                table.push_str(line.trim_end_matches(' '));
                 (line, width) = (format!("\n{:column$}", ""), column);
             }
             line.push_str(word);
             line.push(' ');
             width += length;
         }
-        options.push_str(line.trim_end_matches(' '));
+        table.push_str(line.trim_end_matches(' '));
     }
-    format!("{before}{OPTIONS}{options}{after}")
+    table
 }
 
 /// Options that every program may have, which print something made of the help.
@@ -266,11 +326,13 @@ const OPTIONS: &str = "\nOptions:";
 /// Characters of an option with its value beside which its description has room.
 const LEFT: usize = 30;
 /// Characters in a line of the help.
-const WIDTH: usize = 80;
+pub(super) const WIDTH: usize = 80;
+/// Bytes of a value that is shown as part of a command.
+const MOST_SHOWN: usize = 40;
 /// The exit code of a usage error, as shells and most programs have it.
-const USAGE: u8 = 2;
+pub(super) const USAGE: u8 = 2;
 /// How many letters off a word may be to be suggested.
-const MISSPELT: usize = 2;
+pub(super) const MISSPELT: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -330,6 +392,12 @@ mod tests {
         assert_eq!(read("--listen-host=--port=1").unwrap().listen_host.unwrap(), "--port=1");
         assert_eq!(read("--listen-host=").unwrap().listen_host.unwrap(), "");
         assert_eq!(read("--listen-host -").unwrap().listen_host.unwrap(), "-");
+        // A text may begin with a dash, as a line of a list does.
+        for text in ["- done", "--- done ---", "-1 left"] {
+            let arguments = ["--listen-host".to_owned(), text.to_owned()];
+            let taken: Options = parse("prog", "1.2.3", &arguments, &[("-lh", "--listen-host")]).unwrap();
+            assert_eq!(taken.listen_host.unwrap(), text);
+        }
     }
 
     #[test]
@@ -349,6 +417,11 @@ mod tests {
             usage("--port -1"),
             "--port needs a value; one that begins with '-' is written behind '=': --port=-1"
         );
+        assert!(usage("--listen-host -lan").ends_with("is written behind '=': --listen-host=-lan"));
+        for option in ["--port=1", "-l", "-lh", "-h", "--version"] {
+            assert_eq!(usage(&format!("--ip {option}")), "--ip needs a value");
+        }
+        assert_eq!(usage("--ip -\u{1b}"), "--ip needs a value");
         assert_eq!(usage("--verbose=yes"), "--verbose takes no value");
         assert!(usage("--port=x").contains("--port"), "{}", usage("--port=x"));
         assert_eq!(usage("surplus"), "\"surplus\" belongs to no option");

@@ -2,8 +2,9 @@
 
 use std::io::{self, BufRead, Read, Write};
 
-use super::input::Typed;
+use super::input::{Prompt, Typed};
 use super::screen::Shown;
+use super::words::Word;
 
 /// Prints output to stdout and errors to stderr, each line at once.
 pub(super) fn print(shown: Shown) -> io::Result<()> {
@@ -18,7 +19,7 @@ pub(super) fn print(shown: Shown) -> io::Result<()> {
 }
 
 /// Reads stdin, a line with each call.
-pub(super) fn reader() -> impl FnMut(&str) -> Typed + Send + 'static {
+pub(super) fn reader() -> impl FnMut(&Prompt) -> Typed + Send + 'static {
     let mut broken = false;
     move |_| read_or_end(&mut io::stdin().lock(), &mut broken)
 }
@@ -30,7 +31,7 @@ fn read_or_end(from: &mut impl BufRead, broken: &mut bool) -> Typed {
     }
     read_line(from).unwrap_or_else(|error| {
         *broken = true;
-        Typed::Bad(format!("cannot read the input: {error}"))
+        Typed::Bad(Word::NoInput, error.to_string())
     })
 }
 
@@ -47,9 +48,9 @@ fn read_line(from: &mut impl BufRead) -> io::Result<Typed> {
     } else if line.len() as u64 == LONGEST_LINE {
         // The rest is no line of its own.
         let _ = from.skip_until(b'\n');
-        return Ok(Typed::Bad(format!("a line has more than {LONGEST_LINE} bytes")));
+        return Ok(Typed::Bad(Word::LongLine, LONGEST_LINE.to_string()));
     }
-    Ok(String::from_utf8(line).map_or_else(|_| Typed::Bad("a line is not UTF-8".into()), Typed::Line))
+    Ok(String::from_utf8(line).map_or_else(|_| Typed::Bad(Word::NoText, String::new()), Typed::Line))
 }
 
 /// The longest line read, in bytes. 1 MiB: far past any text that a peer takes; it bounds what a broken pipe costs.
@@ -75,8 +76,8 @@ mod tests {
         let mut bytes = vec![b'x'; LONGEST_LINE as usize + 5];
         bytes.extend_from_slice(b"\n\xff\nnext\n");
         let mut from = bytes.as_slice();
-        assert!(matches!(read_line(&mut from).unwrap(), Typed::Bad(reason) if reason.contains("more than")));
-        assert!(matches!(read_line(&mut from).unwrap(), Typed::Bad(reason) if reason.contains("UTF-8")));
+        assert!(matches!(read_line(&mut from).unwrap(), Typed::Bad(Word::LongLine, _)));
+        assert!(matches!(read_line(&mut from).unwrap(), Typed::Bad(Word::NoText, _)));
         assert_eq!(read_line(&mut from).unwrap(), Typed::Line("next".into()));
     }
 
@@ -90,7 +91,7 @@ mod tests {
         }
         let (mut from, mut broken) = (io::BufReader::new(Directory), false);
         let told = read_or_end(&mut from, &mut broken);
-        assert!(matches!(told, Typed::Bad(reason) if reason.contains("cannot read the input")));
+        assert!(matches!(told, Typed::Bad(Word::NoInput, _)));
         assert_eq!(read_or_end(&mut from, &mut broken), Typed::End);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use argh::{ArgsInfo, FromArgs};
 use tokio::task::spawn_blocking;
 
-use super::client::{ELSEWHERE, port_or_0};
+use super::client::port_or_0;
 use super::options::{self, Exit};
 use super::serve::{report, serve};
 use super::settings::{Environment, Settings, SettingsFile, data_directory, default_file};
@@ -107,7 +107,9 @@ impl RegistryOptions {
         let store = open(self.data, &limits).await?;
         let service = service(store).limits(&limits);
         let registry = Registry::bind(&self.host, self.port, service).await;
-        let mut registry = registry.map_err(|error| format!("{error}; {ELSEWHERE}"))?;
+        let mut registry = registry.map_err(|error| {
+            format!("{error}; choose another place with --port or --host (--port 0 finds a free one)")
+        })?;
         if let Some(every) = self.health_check {
             registry = registry.health_checks(every, transports(&limits));
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use argh::{ArgsInfo, FromArgs};
 
+use super::keep::{self, Command, Keeping};
 use super::options::{self, Exit};
 use super::settings::{Environment, Settings, data_directory, default_file, read_file, shown};
 
@@ -14,7 +15,7 @@ use super::settings::{Environment, Settings, data_directory, default_file, read_
     help_triggers("-h", "--help"),
     usage = "[OPTIONS]",
     example = "talk-server\ntalk-server --host 0.0.0.0 --allow-host chat.example\ntalk-server --room-peer global=lobby@http:8090\ntalk-server --memory --set limits.commands_per_second=0\ntalk-server --print-config > server.toml; talk-server --config server.toml",
-    note = "POST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nPair chat, minechat and console chat are other chat systems, whose clients\nmeet everybody else in the same rooms. Peers are talk-client and its like.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_ROOM_PEER, TALK_LEGACY_HOST, TALK_LEGACY_ROOM, TALK_PAIR_PORT,\nTALK_MINECHAT_LISTEN_PORT, TALK_MINECHAT_WRITE_PORT, TALK_MINECHAT_HEARTBEAT,\nTALK_CONSOLE_PORT, TALK_CONSOLE_PRINT_MESSAGES, TALK_SYSLOG,\nTALK_SYSLOG_FORMAT, TALK_RECORD, TALK_CONFIG), and that more than the file,\nwhich without --config is talk/server.toml in the platform's configuration\ndirectory. TALK_DATA names a directory for data, instead of the platform's;\nRUST_LOG says what is logged to stderr. Every limit is a key of the file:\n--print-config shows them all."
+    note = "The page to chat on is at /: with a browser on this computer, open\nhttp://127.0.0.1:7000/.\n\nPOST /auth?nickname=NAME gives a token, GET /ws with the token as subprotocol\nopens a WebSocket in the room global, and the registry is at /v1/users. For\nwhoever runs it there are /healthz, /readyz and /metrics. Ctrl-C or SIGTERM\nstops it.\n\nPair chat, minechat and console chat are other chat systems, whose clients\nmeet everybody else in the same rooms. Peers are talk-client and its like.\n\nWhat is said on the command line counts more than the environment (TALK_HOST,\nTALK_PORT or PORT, TALK_MEMORY, TALK_DURABILITY, TALK_ORIGIN, TALK_ALLOW_HOST,\nTALK_ROOM_PEER, TALK_LEGACY_HOST, TALK_LEGACY_ROOM, TALK_PAIR_PORT,\nTALK_MINECHAT_LISTEN_PORT, TALK_MINECHAT_WRITE_PORT, TALK_MINECHAT_HEARTBEAT,\nTALK_CONSOLE_PORT, TALK_CONSOLE_PRINT_MESSAGES, TALK_SYSLOG,\nTALK_SYSLOG_FORMAT, TALK_RECORD, TALK_CONFIG), and that more than the file,\nwhich without --config is talk/server.toml in the platform's configuration\ndirectory. TALK_DATA names a directory for data, instead of the platform's;\nRUST_LOG says what is logged to stderr. Every limit is a key of the file:\n--print-config shows them all."
 )]
 struct Arguments {
     /// the address to listen on (default 127.0.0.1)
@@ -100,11 +101,15 @@ struct Arguments {
     #[argh(switch, short = 'V')]
     #[expect(dead_code, reason = "read before argh sees it; here for the help")]
     version: bool,
+    #[argh(subcommand)]
+    command: Option<Command>,
 }
 
 /// What `talk-server` was asked to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServerOptions {
+    /// What to do with what is kept, instead of serving.
+    pub keeping: Option<Keeping>,
     /// Whether to show the configuration instead of serving.
     pub print_config: bool,
     /// What was said, from what counts least to what counts most.
@@ -138,14 +143,26 @@ impl ServerOptions {
     /// # Errors
     /// [`Exit`]: help or version were asked for, or something is wrong.
     pub fn read(arguments: &[String], environment: Environment) -> Result<Self, Exit> {
-        let given: Arguments = options::parse(PROGRAM, env!("CARGO_PKG_VERSION"), arguments, &[])?;
+        keep::refuse_strays(arguments)?;
+        let mut given: Arguments = options::parse(PROGRAM, env!("CARGO_PKG_VERSION"), arguments, &[])?;
+        let mut keeping = None;
+        if let Some(command) = given.command.take() {
+            let (what, data, config) = command.read()?;
+            (keeping, given.data, given.config) = (Some(what), data, config);
+        }
         let settings = Settings::new(environment.clone(), None);
         let named = settings.value("config", given.config.as_deref(), |path| Ok::<_, Exit>(PathBuf::from(path)))?;
         let file = match named {
             Some(path) => Some(file(&path)?),
             None => default_file("server.toml").filter(|path| path.exists()).map(|path| file(&path)).transpose()?,
         };
-        Self::layered(&given, &environment, &settings, file)
+        Ok(Self { keeping, ..Self::layered(&given, &environment, &settings, file)? })
+    }
+
+    /// What was called: the program, and the command if these arguments begin with one (`talk-server backup`).
+    #[must_use]
+    pub fn called(arguments: &[String]) -> String {
+        options::called(PROGRAM, &Arguments::get_args_info(), arguments)
     }
 
     fn layered(
@@ -173,7 +190,7 @@ impl ServerOptions {
             return Err(Exit::usage(format_args!("{twice} is given twice")));
         }
         given.extend(typed);
-        Ok(Self { print_config: arguments.print_config, given })
+        Ok(Self { keeping: None, print_config: arguments.print_config, given })
     }
 }
 
@@ -372,7 +389,7 @@ mod tests {
         ] {
             assert!(help.contains(&format!("--{option}")), "{option} in {help}");
         }
-        for wanted in ["7000", "127.0.0.1", "TALK_DATA", "PORT", "-h, --help", "--print-config", "fsync"] {
+        for wanted in ["7000", "127.0.0.1", "TALK_DATA", "PORT", "-h, --help", "--print-config", "fsync", "page"] {
             assert!(help.contains(wanted), "{wanted} in {help}");
         }
         for option in Arguments::get_args_info().flags {

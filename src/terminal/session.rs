@@ -12,13 +12,15 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+use super::chat;
 use super::chat::json::{self, Order};
 use super::commands::{Command, Commands};
-use super::input::{Input, Typed};
+use super::full::{self, Told as Full};
+use super::input::{BARE, Input, Prompt, Typed};
 use super::line::{Completer, Gate, Line, complete};
 use super::outbox::{Outbox, Outcome};
 use super::plain;
-use super::screen::{Beginning, Closed, Screen, Shown, Style};
+use super::screen::{Beginning, Closed, LAST, Screen, Shown, Style};
 use super::signals::Signals;
 use super::start::Log;
 use super::words::{Language, Word};
@@ -45,6 +47,8 @@ pub(super) struct Manner<'a> {
     pub(super) language: Language,
     /// Events as JSON objects instead of lines for people.
     pub(super) json: bool,
+    /// How it is on a full screen, if it is on one.
+    pub(super) full: Option<chat::Manner>,
     /// The file for the lines that were typed.
     pub(super) history: Option<PathBuf>,
     /// There is a terminal, and its log must not break the line being typed.
@@ -56,10 +60,13 @@ pub(super) struct Manner<'a> {
 /// # Errors
 /// What the terminal says.
 pub(super) async fn run(peer: Peer, events: Events, manner: Manner<'_>, signals: &mut Signals) -> io::Result<Ended> {
-    let Manner { style, language, json, history, terminal } = manner;
+    let Manner { style, language, json, full, history, terminal } = manner;
+    let style = Style { language, ..style };
     let gate = Gate::new();
     let heard = Heard::default();
-    let (input, screen) = if let Some(log) = terminal {
+    let (input, screen) = if let (Some(manner), Some(log)) = (&full, terminal) {
+        full::open(manner, log)?
+    } else if let Some(log) = terminal {
         let (known, heard) = (peer.clone(), heard.clone());
         let commands = Commands::of_peer();
         let completer: Completer = Arc::new(move |typed| {
@@ -71,6 +78,9 @@ pub(super) async fn run(peer: Peer, events: Events, manner: Manner<'_>, signals:
         });
         let mut line = Line::open(completer, history, gate.clone()).map_err(io::Error::other)?;
         let screen = Screen::new(style, line.printer().map_err(io::Error::other)?)?;
+        if let Some(why) = line.unkept() {
+            screen.show_first(style.error(language.say(Word::NoTyped, &[&why])));
+        }
         log.show_on(&screen);
         (Input::new(move |prompt| line.read(prompt))?, screen)
     } else {
@@ -97,19 +107,30 @@ pub(super) async fn run(peer: Peer, events: Events, manner: Manner<'_>, signals:
         biased;
         talked = session.talk() => talked,
         // Outside of it, as it may be waiting for a screen that takes nothing more.
-        () = signals.next() => Ok(()),
+        () = signals.next() => {
+            session.screen.hurry();
+            Ok(())
+        }
     };
     gate.release();
     let left = tokio::select! {
-        left = session.leave() => talked.and(left),
-        () = signals.next() => return Ok(Ended::Aborted),
+        left = session.leave() => Some(talked.and(left)),
+        () = signals.next() => None,
     };
-    let failed = session.failed || left.is_err();
+    if left.is_none() {
+        session.tell_aborted();
+    }
+    let failed = session.failed || left.is_some_and(|left| left.is_err());
     tokio::select! {
         () = session.screen.finish() => {}
         () = signals.next() => return Ok(Ended::Aborted),
+        () = tokio::time::sleep(LAST), if left.is_none() => {}
     }
-    Ok(if failed { Ended::WithErrors } else { Ended::Well })
+    Ok(match left {
+        None => Ended::Aborted,
+        Some(_) if failed => Ended::WithErrors,
+        Some(_) => Ended::Well,
+    })
 }
 
 struct Session {
@@ -154,6 +175,14 @@ impl Session {
     async fn talk(&mut self) -> Result<(), Closed> {
         let name = self.peer.name().clone();
         let place = self.peer.entry().map(|entry| entry.address.to_string()).unwrap_or_default();
+        if self.screen.is_full() {
+            let can = vec![Ability::Say, Ability::Direct, Ability::Users, Ability::Select];
+            let (commands, name) = (self.commands.clone(), Some(name.as_str().to_owned()));
+            self.screen
+                .tell(Full::Begins { can, commands, name: name.clone(), rooms: Vec::new(), drafts: None })
+                .await?;
+            self.program(&Told::Connected { name, resumed: None }).await?;
+        }
         if self.json {
             let can = |ability| matches!(ability, Ability::Say | Ability::Direct | Ability::Users | Ability::Select);
             self.screen.show(Shown::Out(json::hello("peer", can))).await?;
@@ -202,35 +231,47 @@ impl Session {
     /// Waits for what is under way, signs off, and shows what came until then.
     async fn leave(&mut self) -> Result<(), Closed> {
         let until = Instant::now() + FAREWELL;
+        // Whoever leaves signs off, also when nobody looks any more.
+        let mut shown = Ok(());
         if self.person && self.outbox.len() > 0 {
             let count = self.outbox.len();
-            self.notice(Word::Waiting, &[&count]).await?;
+            shown = self.notice(Word::Waiting, &[&count]).await;
         }
         while self.outbox.len() > 0 {
-            tokio::select! {
-                outcome = self.outbox.next() => self.report(outcome).await?,
-                Some(event) = self.events.next() => self.hear(event).await?,
+            let told = tokio::select! {
+                outcome = self.outbox.next() => self.report(outcome).await,
+                Some(event) = self.events.next() => self.hear(event).await,
                 () = tokio::time::sleep_until(until) => {
                     let count = self.outbox.len();
-                    self.error(Word::LastUnknown, &[&count]).await?;
+                    shown = self.error(Word::LastUnknown, &[&count]).await.and(shown);
                     break;
                 }
-            }
+            };
+            shown = told.and(shown);
         }
         if let Err(error) = self.peer.shutdown().await {
-            self.notice(Word::NoSignOff, &[&error]).await?;
+            shown = self.notice(Word::NoSignOff, &[&error]).await.and(shown);
         }
         while let Some(event) = self.events.next().await {
-            self.hear(event).await?;
+            shown = self.hear(event).await.and(shown);
         }
-        self.program(&Told::Ended(Gone::Left { unsettled: self.outbox.len() })).await
+        self.program(&Told::Ended(Gone::Left { unsettled: self.outbox.len() })).await.and(shown)
+    }
+
+    /// Says what was not waited for. A program has been told of each text.
+    fn tell_aborted(&self) {
+        let count = self.outbox.len();
+        if count > 0 && !self.json {
+            let text = self.language.say(Word::LastUnknown, &[&count]);
+            self.screen.show_at_once(self.screen.style().error(text));
+        }
     }
 
     fn ask(&mut self) {
-        self.input.ask(match &self.selected {
-            Some(name) => format!("to {name}> "),
-            None => "> ".to_owned(),
-        });
+        self.input.ask(Prompt::always(match &self.selected {
+            Some(name) => self.language.say(Word::PromptTo, &[name]),
+            None => BARE.to_owned(),
+        }));
     }
 
     fn update(&self) -> Work {
@@ -250,11 +291,17 @@ impl Session {
     async fn obey(&mut self, typed: Typed) -> Result<Then, Closed> {
         let line = match typed {
             Typed::Line(line) => line,
-            Typed::Bad(reason) => {
-                self.wrong(reason).await?;
+            Typed::Bad(word, why) => {
+                self.error(word, &[&why]).await?;
                 return Ok(Then::Next);
             }
             Typed::End | Typed::Interrupt => return Ok(Then::Leave),
+            Typed::Say { to, text } => {
+                self.say(to.as_deref().map(user), text, None).await?;
+                return Ok(Then::Next);
+            }
+            Typed::Ask(Ask::Select { to }) => return self.choose(user(&to)).await,
+            Typed::Ask(_) => return Ok(Then::Next),
         };
         if self.json && line.trim_start().starts_with('{') {
             return self.carry_out(&line).await;
@@ -269,11 +316,32 @@ impl Session {
             }
             Ok(Command::Exit) => return Ok(Then::Leave),
             Ok(Command::Text(text)) => self.say(None, text.to_owned(), None).await?,
+            Ok(Command::Direct(to, text)) => self.say(Some(to), text.to_owned(), None).await?,
+            Ok(Command::Status) => self.status().await?,
             // The table gives a peer no others.
             Ok(_) => {}
             Err(error) => self.wrong(error.say(self.language)).await?,
         }
         Ok(Then::Next)
+    }
+
+    async fn status(&self) -> Result<(), Closed> {
+        let place = self.peer.entry().map(|entry| entry.address.to_string()).unwrap_or_default();
+        let say = |word, places: &[&dyn Display]| self.language.say(word, places);
+        let goes = match &self.selected {
+            Some(name) => say(Word::GoTo, &[name]),
+            None => say(Word::NobodyChosen, &[]),
+        };
+        let count = self.outbox.len();
+        let connection = say(Word::PeerAt, &[self.peer.name(), &place]);
+        if self.json {
+            let to = self.selected.as_ref().map(UserName::as_str);
+            return self.screen.show(Shown::Out(json::status(&connection, to, count))).await;
+        }
+        for line in [connection, goes, say(Word::StatusWaiting, &[&count])] {
+            self.screen.show(self.screen.style().notice(line)).await?;
+        }
+        Ok(())
     }
 
     /// Does what a program says.
@@ -316,6 +384,9 @@ impl Session {
         if self.json {
             self.screen.show(Shown::Out(json::taken(&id, reference.as_ref()))).await?;
             self.program(&Told::State { id: id.clone(), state: State::Queued }).await?;
+        } else if self.screen.is_full() {
+            let (id, to) = (id.clone(), Some(format!("@{to}")));
+            self.screen.tell(Full::Taken { id, to, text: text.as_str().into() }).await?;
         }
         let (peer, name, sent) = (self.peer.clone(), to.clone(), text.clone());
         self.outbox.push(id, to, text, async move { peer.send(&name, &sent).await });
@@ -327,7 +398,7 @@ impl Session {
             Done::Update(Ok(users)) => {
                 self.registry_known = true;
                 let gone = self.selected.take_if(|name| !users.contains_key(name));
-                self.show_users(&users).await?;
+                self.show_users(&users, first).await?;
                 if let Some(name) = gone {
                     self.notice(Word::Gone, &[&name]).await?;
                     self.program(&Told::Selected { to: None }).await?;
@@ -355,9 +426,17 @@ impl Session {
         Ok(())
     }
 
-    async fn show_users(&self, users: &Users) -> Result<(), Closed> {
+    async fn show_users(&self, users: &Users, first: bool) -> Result<(), Closed> {
+        if self.screen.is_full() {
+            let names = users.keys().map(|name| name.as_str().to_owned()).collect();
+            self.screen.tell(Full::Event(Told::Users { room: None, names })).await?;
+            // They stand in a list of their own, but for where they are.
+            if first {
+                return Ok(());
+            }
+        }
         if !self.json {
-            let list = self.screen.style().users(self.language, users, self.peer.name(), self.selected.as_ref());
+            let list = self.screen.style().users(users, self.peer.name(), self.selected.as_ref());
             return self.screen.show(list).await;
         }
         let names: Vec<_> = users.keys().map(UserName::as_str).collect();
@@ -371,7 +450,7 @@ impl Session {
         match event {
             Event::Message(message) => {
                 self.heard.add(&message.from);
-                if !self.json {
+                if !self.json && !self.screen.is_full() {
                     let shown = self.screen.style().message(&message.from, &message.text);
                     return self.screen.show(shown).await;
                 }
@@ -414,16 +493,19 @@ impl Session {
                 self.notice(Word::ConfirmsNothing, &[&to]).await
             }
             Ok(_) => Ok(()),
-            Err(_) if self.json => {
+            Err(_) if self.json || self.screen.is_full() => {
                 self.failed = true;
                 Ok(())
             }
-            Err(error) => self.error(Word::NotReached, &[&Beginning(&text), &to, &error]).await,
+            Err(error) => self.error(Word::NotReached, &[&Beginning(&text, self.language), &to, &error]).await,
         }
     }
 
-    /// Tells a program, if it is one that listens.
+    /// Tells a program, or a full screen, if there is one that listens.
     async fn program(&self, told: &Told) -> Result<(), Closed> {
+        if self.screen.is_full() {
+            return self.screen.tell(Full::Event(told.clone())).await;
+        }
         if self.json { self.screen.show(Shown::Out(json::event(told))).await } else { Ok(()) }
     }
 
@@ -469,6 +551,11 @@ impl Heard {
     fn names(&self) -> BTreeSet<UserName> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// A user, as a full screen names one's place.
+fn user(place: &str) -> &str {
+    place.strip_prefix('@').unwrap_or(place)
 }
 
 async fn finished(work: &mut Option<Work>) -> Done {

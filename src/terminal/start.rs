@@ -9,7 +9,7 @@ use tokio::sync::mpsc::WeakSender;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::screen::{Screen, Shown};
+use super::screen::{Item, Screen, Shown};
 use crate::text::SafeText;
 
 /// Runs a program on a runtime of its own, with log output to stderr: warnings, or what `RUST_LOG` says.
@@ -40,7 +40,7 @@ pub(super) fn run_with(log: Log, program: impl Future<Output = ExitCode>) -> Exi
 /// Where log output goes: to stderr, or to a screen while there is one. Every line is made harmless on the way.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
-    screen: Arc<Mutex<Option<WeakSender<Shown>>>>,
+    screen: Arc<Mutex<Option<WeakSender<Item>>>>,
 }
 
 impl Log {
@@ -63,7 +63,7 @@ impl<'a> MakeWriter<'a> for Log {
 
 /// One entry of the log, written out as a whole.
 pub(super) struct Entry {
-    screen: Option<WeakSender<Shown>>,
+    screen: Option<WeakSender<Item>>,
     bytes: Vec<u8>,
 }
 
@@ -84,7 +84,7 @@ impl Drop for Entry {
         let line = SafeText(text.trim_end()).to_string();
         match self.screen.as_ref().and_then(WeakSender::upgrade) {
             // A screen that is that far behind has better things to show.
-            Some(screen) => drop(screen.try_send(Shown::Err(line))),
+            Some(screen) => drop(screen.try_send(Item::Line(Shown::Err(line)))),
             // Without a stderr there is nobody to tell.
             None => drop(writeln!(io::stderr(), "{line}")),
         }

@@ -1,11 +1,9 @@
 //! Frames that no client sends, and how each is answered.
 
-use super::raw_websocket::{CLOSE, TEXT, frame, header};
+use super::raw_websocket::{CLOSE, PING, PONG, TEXT, frame, header};
 
 const FIN: u8 = 0x80;
 const BINARY: u8 = 2;
-const PING: u8 = 9;
-const PONG: u8 = 10;
 
 /// What each is, its bytes, and the code of the Close that comes. `hi` is what could stand in a text frame.
 pub(crate) fn bad_frames(hi: &[u8]) -> Vec<(String, Vec<u8>, u16)> {

@@ -18,10 +18,20 @@ pub mod durable;
 pub mod exposition;
 pub mod fake_http;
 pub mod fake_websocket;
+#[cfg(feature = "net")]
+pub mod fakes;
+#[cfg(all(target_os = "linux", feature = "server", feature = "terminal"))]
+pub mod full_screen;
 pub mod gate;
+#[cfg(all(feature = "sqlite", feature = "terminal", unix))]
+pub mod json_program;
+#[cfg(all(unix, feature = "server", feature = "terminal"))]
+pub mod liars;
 #[cfg(feature = "net")]
 pub mod listener;
 pub mod minechat;
+#[cfg(all(unix, feature = "server", feature = "terminal"))]
+pub mod modes;
 pub mod openapi;
 pub mod originals;
 pub mod page;
@@ -38,10 +48,15 @@ pub mod rooms;
 pub mod schema;
 #[cfg(all(unix, feature = "server", feature = "terminal"))]
 pub mod server_program;
+#[cfg(all(target_os = "linux", feature = "server", feature = "terminal"))]
+pub mod ssh;
 pub mod suite;
+#[cfg(feature = "terminal")]
+pub mod svg;
 #[cfg(all(unix, feature = "net"))]
 pub mod syslog;
 #[cfg(all(unix, feature = "terminal"))]
 pub mod terminal;
+pub mod window;
 #[cfg(all(unix, feature = "server", feature = "terminal"))]
 pub mod wires_program;

@@ -10,11 +10,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::raw::LONG;
-use super::raw_websocket::{self, CLOSE, TEXT, frame, read_frame, text};
+use super::raw_websocket::{self, CLOSE, PING, PONG, TEXT, frame, read_frame, text};
 use super::rooms;
 
-pub(crate) const PING: u8 = 9;
-pub(crate) const PONG: u8 = 10;
 const FIN: u8 = 0x80;
 
 /// Both on ports of their own; stopped by [`Server::stop`] or by being dropped.

@@ -1,7 +1,8 @@
 //! The programs themselves, started as processes in a home directory of their own, and ended with the test.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -266,7 +267,14 @@ pub(crate) fn say(port: u16, from: &str, text: &str) -> String {
     http(&format!("127.0.0.1:{port}"), "POST", "/v1/message", &body)
 }
 
-/// A port at which nobody listens.
+/// A port at which nobody listens. Systems give none like it to those that connect, so nobody has it by chance when it is
+/// needed, and nobody who tries it again and again meets himself there.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    loop {
+        let chosen = RandomState::new().build_hasher().finish() % 20_000;
+        let port = 10_000 + u16::try_from(chosen).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

@@ -7,6 +7,8 @@ use super::raw::{LONG, connect};
 
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
 
 /// The head of an upgrade.
 pub(crate) fn upgrade(path: &str, headers: &str) -> String {

@@ -2,8 +2,12 @@
 
 use std::io::Read;
 use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Instant;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::net::TcpStream;
 
 use super::durable::{Durable, PROGRAM};
@@ -27,7 +31,18 @@ impl Home {
 
     /// Runs what ends by itself.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        Ended::of(self.server(arguments).output().unwrap())
+        let mut command = self.server(arguments);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let pid = child.id();
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || tell.send(child.wait_with_output().unwrap()));
+        match told.recv_timeout(LONG) {
+            Ok(output) => Ended::of(output),
+            Err(_) => {
+                kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+                panic!("{arguments:?} does not end");
+            }
+        }
     }
 
     /// Starts it on a port that the system chooses.

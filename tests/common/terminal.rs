@@ -59,3 +59,13 @@ impl Terminal {
         }
     }
 }
+
+/// Output of a program that edits a line, without what that takes, as the terminal would read it.
+pub(crate) fn without_editing(raw: &str) -> String {
+    let bytes = raw.chars().map(|c| u8::try_from(c).unwrap()).collect();
+    let mut left = String::from_utf8(bytes).expect("output is UTF-8");
+    // The cursor is led, and the rest of the line or of the screen is wiped.
+    let own = rexpect::reader::Regex::new("\u{1b}\\[(\\?(2004|2026)[hl]|[0-9]*[ABCD]|K|J)").unwrap();
+    left = own.replace_all(&left, "").into_owned();
+    left
+}

@@ -24,6 +24,21 @@ impl WiresProgram {
         server
     }
 
+    /// The same in a home directory that is made for it.
+    pub(crate) fn at_home() -> (Home, Self) {
+        let home = Home::new();
+        let server = Self::start(&home);
+        (home, server)
+    }
+
+    /// The same with arguments of its own.
+    pub(crate) fn start_with(home: &Home, arguments: &[&str]) -> Self {
+        let mut server = Self::stopped(home);
+        server.command.args(arguments);
+        server.revive();
+        server
+    }
+
     /// Not running yet; its ports are chosen.
     pub(crate) fn stopped(home: &Home) -> Self {
         let [rooms, pair, console, listen, write] = ports();

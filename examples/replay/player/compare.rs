@@ -92,10 +92,12 @@ impl Known {
                 Part::Value(value) => {
                     let (new, rest) = match self.values.get(value) {
                         Some(known) => (known.as_str(), rest.strip_prefix(known.as_str())?),
-                        None => after(rest, |c| c.is_ascii_hexdigit() || c == '-')?,
+                        // As long as the other: what stands behind it may be made of the same characters.
+                        None => rest.split_at_checked(value.len())?,
                     };
+                    let fits = |c: char| c.is_ascii_hexdigit() || c == '-';
                     values.push((value.to_owned(), new.to_owned()));
-                    (new.len() == value.len()).then_some(rest)?
+                    new.chars().all(fits).then_some(rest)?
                 }
                 Part::Secret(number) => {
                     let (new, rest) = match self.secrets.get(number) {
@@ -193,3 +195,24 @@ fn is_clock(text: &str) -> bool {
 
 /// Behind these stands a time.
 const TIMES: [&str; 5] = ["\"ts\":", "\"expires\":", "\"issued\":", "\"ends\":", "retry-after: "];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_the_server_made_anew_may_have_a_number_behind_it() {
+        let (old, new) = ("01a20075187e75e4b902f5fe4cfce445", "01a2007824da7651a6521c164dfe8586");
+        let frame = |id: &str| Frame::Text(format!(r#"{{"id":"{id}-1","from":"zoe"}}"#));
+        let mut known = Known::default();
+        assert!(known.same(&frame(old), &frame(new)));
+        // From then on it is known.
+        assert!(known.same(&frame(old), &frame(new)) && !known.same(&frame(old), &frame(old)));
+        let other = |text: &str| Frame::Text(format!(r#"{{"id":"{text}-1","from":"zoe"}}"#));
+        for wrong in
+            ["01a2007824da7651a6521c164dfe858", "01a2007824da7651a6521c164dfe858é", "no id of 32 bytes, but as long.."]
+        {
+            assert!(!Known::default().same(&frame(old), &other(wrong)), "{wrong}");
+        }
+    }
+}

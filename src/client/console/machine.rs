@@ -36,8 +36,8 @@ pub(super) struct Machine {
     settles: Option<Instant>,
     /// Whether a server ever took this name.
     known: bool,
-    /// The last connection was closed soon, and without a word.
-    closed_wordless: bool,
+    /// How many connections in a row were closed soon, and without a word.
+    wordless: u32,
     /// The text that is being written.
     saying: Option<Saying>,
     /// Texts that may not have arrived, if the connection breaks now.
@@ -87,7 +87,7 @@ impl Machine {
             opened: None,
             settles: None,
             known: false,
-            closed_wordless: false,
+            wordless: 0,
             saying: None,
             sent: VecDeque::new(),
             doubt: UNSEEN,
@@ -238,12 +238,13 @@ impl Protocol for Machine {
     fn closed(&mut self, reason: &str, turn: &mut Turn<'_, String>) {
         let short = self.opened.is_some_and(|at| turn.now - at < REFUSED);
         let wordless = reason == CLOSED && short && !self.known;
-        // Once it may have been something else.
-        if wordless && (self.settles.is_some() || self.closed_wordless) {
-            let words = "the server closed the connection without a word: another name may help";
-            turn.end(Ended::Refused(words.into()));
+        self.wordless = if wordless { self.wordless + 1 } else { 0 };
+        // A few times it may have been something else.
+        match self.wordless {
+            0 => {}
+            1..MOST_WORDLESS => turn.taken(WORDLESS),
+            _ => turn.end(Ended::Refused(WORDLESS.into())),
         }
-        self.closed_wordless = wordless;
         self.doubt = match reason {
             CLOSED => ON_ITS_WAY,
             RESET => UNREAD,
@@ -314,6 +315,10 @@ const PARTICIPANTS: &str = "participants_count";
 const COUNT: &str = "Participants count: ";
 /// How long after a connection was made its end may mean that the name was refused.
 const REFUSED: Duration = Duration::from_secs(2);
+/// What a server says that does not want a name.
+const WORDLESS: &str = "the server closed the connection without a word: another name may help";
+/// Connections that may end so before the name counts as refused.
+const MOST_WORDLESS: u32 = 5;
 /// How far back what was written may be lost when the server closed the connection, for which it had read all that had
 /// come.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);

@@ -2,7 +2,8 @@
 //!
 //! The wire neither confirms a text nor names it to whom it came from. So a text's last state is
 //! [`State::Sent`](super::State::Sent), and what was said just before the connection broke is said again on the next one:
-//! others may hear it twice, but never not at all. A long text goes out as several, a quarter of a second apart.
+//! others may hear it twice. What a server had not read for five seconds when it broke down, nobody hears. A long text
+//! goes out as several, a quarter of a second apart.
 
 mod line;
 mod machine;
@@ -24,6 +25,14 @@ use crate::text::{clean, one_line};
 ///
 /// [`Ask::Own`](super::Ask::Own) asks a command of the server's, with or without the `cmd!` before it; what is answered is
 /// a [`Notice`](super::Event::Notice). [`Ask::Users`](super::Ask::Users) learns how many are there, and not who.
+///
+/// A text may be repeated after a lost connection, as the [module](self) says, and [`State::Sent`](super::State::Sent) says
+/// that it was written to the connection, and not that anybody heard it. What others say while there is no connection is
+/// kept by nobody, and missed.
+///
+/// A server that closes a connection without a word does not want the name, or had another reason: it is tried a few times
+/// more, within some seconds, before that ends the client with [`Ended::Refused`](super::Ended::Refused); with
+/// [`once`](Self::once) it does at once.
 #[derive(Debug)]
 pub struct Options {
     host: String,

@@ -1,12 +1,17 @@
 //! The driver over a protocol of the simplest kind and connections in memory, in time that does not pass by itself.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::Context;
+use std::task::{Context, Poll};
 
+use futures_util::{Sink, Stream};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use super::protocol::GRACE;
 use super::*;
+use crate::client::outbox::Text;
+use crate::client::{Ability, Ask, Refused};
 
 /// What the tests decide about the next connections, and hold of those that stand.
 #[derive(Clone, Default)]
@@ -15,6 +20,8 @@ struct Other {
     dialled: Arc<Mutex<Vec<Instant>>>,
     /// Whether it takes nothing of what is written.
     deaf: Arc<Mutex<bool>>,
+    /// Whether it lets nobody in before it says so.
+    guarded: Arc<Mutex<bool>>,
 }
 
 /// Each text is a line; `+` confirms the oldest, and everything else that is heard is a notice, and the answer to what
@@ -95,7 +102,9 @@ impl Protocol for Lines {
     }
 
     fn opened(&mut self, (): (), turn: &mut Turn<'_, String>) {
-        turn.connected(None, None);
+        if !*self.other.guarded.lock().unwrap() {
+            turn.connected(None, None);
+        }
     }
 
     fn hear(&mut self, heard: String, turn: &mut Turn<'_, String>) {
@@ -108,6 +117,7 @@ impl Protocol for Lines {
             }
             "taken" => turn.taken(heard),
             "again" => turn.again(),
+            "in" => turn.connected(None, None),
             "why?" => turn.write("because".into()),
             _ => {
                 self.asked = false;
@@ -127,6 +137,7 @@ impl Protocol for Lines {
     fn ask(&mut self, ask: Ask, turn: &mut Turn<'_, String>) {
         match ask {
             Ask::Own { command } if command == "bye" => turn.leave(),
+            Ask::Own { command } if command == "no" => turn.refuse(command, None),
             Ask::Own { command } if turn.online() => {
                 self.asked = true;
                 turn.write(command);
@@ -255,14 +266,52 @@ async fn a_name_that_is_taken_after_a_drop_is_waited_for_as_long_as_it_is_kept()
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_ends_the_client() {
-    for refusal in [NoLine::Taken("no".into()), NoLine::Refused("no".into())] {
-        let other = Other::default();
-        other.refusals.lock().unwrap().push_back(refusal);
-        let mut bench = bench(other, None, (u32::MAX, Duration::ZERO));
-        assert_eq!(bench.ended().await, Ended::Refused("no".into()));
-        assert_eq!(bench.events.next().await, None);
-        assert_eq!(bench.client.say(None, "x").await, Err(Refused::Ended));
+    let other = Other::default();
+    other.refusals.lock().unwrap().push_back(NoLine::Refused("no".into()));
+    let mut bench = bench(other, None, (u32::MAX, Duration::ZERO));
+    assert_eq!(bench.ended().await, Ended::Refused("no".into()));
+    assert_eq!(bench.events.next().await, None);
+    assert_eq!(bench.client.say(None, "x").await, Err(Refused::Ended));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_taken_at_the_start_is_asked_for_a_few_times_more() {
+    let other = Other::default();
+    other.refusals.lock().unwrap().extend((0..GRACE).map(|_| NoLine::Taken("taken".into())));
+    let mut bench = bench(other, None, (u32::MAX, Duration::ZERO));
+    for _ in 0..GRACE {
+        let told = bench.events.next().await;
+        assert!(matches!(&told, Some(Event::Lost { reason, .. }) if reason == "taken"), "{told:?}");
     }
+    assert!(matches!(bench.events.next().await, Some(Event::Connected { .. })));
+    let other = Other::default();
+    other.refusals.lock().unwrap().extend((0..1000).map(|_| NoLine::Taken("taken".into())));
+    let mut bench = self::bench(other, None, (u32::MAX, Duration::ZERO));
+    let began = Instant::now();
+    assert_eq!(bench.ended().await, Ended::Refused("taken".into()));
+    assert!(began.elapsed() > Duration::from_secs(2), "a server notices that one is gone within that");
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert_eq!(bench.other.dialled.lock().unwrap().len() as u32, GRACE + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_meanwhile_was_not_let_in() {
+    let other = Other::default();
+    other.refusals.lock().unwrap().push_back(NoLine::Taken("taken".into()));
+    let mut bench = bench(other, None, (u32::MAX, Duration::ZERO));
+    bench.until(|event| matches!(event, Event::Lost { .. })).await;
+    bench.client.leave().await;
+    assert_eq!(bench.ended().await, Ended::Refused("taken".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_connects_once_hears_at_once_that_a_name_is_taken() {
+    let (tell, _ends) = channel(100);
+    let other = Other::default();
+    other.refusals.lock().unwrap().push_back(NoLine::Taken("taken".into()));
+    let protocol = Lines { asked: false, other, ends: tell, quiet: None, pace: (u32::MAX, Duration::ZERO) };
+    let (_client, mut events) = start(protocol, Common { once: true, ..Common::default() });
+    assert_eq!(events.next().await, Some(Event::Ended(Ended::Refused("taken".into()))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -368,6 +417,107 @@ async fn a_flood_is_read_no_faster_than_the_program_listens() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_to_be_taken_is_bounded_by_its_bytes() {
+    let mut bench = plain();
+    let end = bench.end().await;
+    let (most, long) = (MOST_BYTES as usize, "x".repeat(1 << 20));
+    for n in 0..200 {
+        end.say(&format!("{n} {long}")).await;
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let unread = end.to.max_capacity() - end.to.capacity();
+    assert!(unread >= 198 - most / long.len(), "{unread} wait with the other end");
+    // All of it comes, also what is longer than may wait.
+    end.say(&"y".repeat(2 * most)).await;
+    for n in 0..200 {
+        let told = bench.until(|event| matches!(event, Event::Notice(_))).await;
+        assert!(matches!(told, Event::Notice(text) if text.starts_with(&format!("{n} "))));
+    }
+    bench.until(|event| matches!(event, Event::Notice(text) if text.len() == 2 * most)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_lets_nobody_in_is_left_whatever_it_says_meanwhile() {
+    let quiet = Duration::from_secs(30);
+    let other = Other::default();
+    *other.guarded.lock().unwrap() = true;
+    let mut bench = bench(other, Some(quiet), (u32::MAX, Duration::ZERO));
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        let end = bench.end().await;
+        let began = Instant::now();
+        while end.to.send(Ok("here".into())).await.is_ok() && began.elapsed() < 2 * ENTERED {
+            while let Ok(Some(event)) = tokio::time::timeout(Duration::from_secs(1), bench.events.next()).await {
+                if let Event::Lost { retry_in, .. } = event {
+                    pauses.push(retry_in);
+                }
+            }
+        }
+        assert!(began.elapsed() >= ENTERED && began.elapsed() < ENTERED * 2, "{:?}", began.elapsed());
+    }
+    assert!(pauses.len() == 4 && pauses[3] > pauses[0] * 3, "{pauses:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_nothing_is_let_in_however_long_that_lasts() {
+    let other = Other::default();
+    *other.guarded.lock().unwrap() = true;
+    let mut bench = bench(other, None, (u32::MAX, Duration::ZERO));
+    let end = bench.end().await;
+    for _ in 0..2 * EVENTS {
+        end.say("missed").await;
+    }
+    end.say("in").await;
+    tokio::time::sleep(3 * ENTERED).await;
+    let told = bench.until(|event| !matches!(event, Event::Notice(_))).await;
+    assert!(matches!(told, Event::Connected { .. }), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_breaks_again_and_again_while_nobody_listens_is_not_made_again_for_ever() {
+    // Something is always being written, by which a broken line is noticed also while nothing is read.
+    let pace = (1, Duration::from_millis(10));
+    let Bench { client, mut events, mut ends, other } = bench(Other::default(), None, pace);
+    for n in 0..OUTBOX {
+        client.say(None, &n.to_string()).await.unwrap();
+    }
+    let flapping = tokio::spawn(async move {
+        while let Some(end) = ends.recv().await {
+            tokio::time::sleep(STEADY).await;
+            drop(end);
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(60 * 60)).await;
+    let dialled = other.dialled.lock().unwrap().len();
+    assert!(dialled < 10, "{dialled} times");
+    // Once somebody does, it goes on.
+    while other.dialled.lock().unwrap().len() < dialled + 3 {
+        assert!(events.next().await.is_some());
+    }
+    drop(events);
+    flapping.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_nothing_can_leave() {
+    for asks in [true, false] {
+        let Bench { client, mut events, mut ends, .. } = plain();
+        let mut end = ends.recv().await.unwrap();
+        let within = Duration::from_secs(1);
+        let no = || client.ask(Ask::Own { command: "no".into() });
+        while tokio::time::timeout(within, no()).await.is_ok() {}
+        if asks {
+            tokio::time::timeout(within, client.leave()).await.unwrap();
+        }
+        drop(client);
+        assert_eq!(tokio::time::timeout(within, end.next()).await.as_deref(), Ok("bye"));
+        while let Some(event) = events.next().await {
+            assert!(!matches!(event, Event::Lost { .. }));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_questions_is_read_no_faster_than_it_is_answered() {
     let mut bench = bench(Other::default(), None, (1, Duration::from_secs(1)));
     let mut end = bench.end().await;
@@ -453,6 +603,21 @@ async fn whoever_leaves_hears_the_last_answer_if_there_is_one() {
     bench.client.leave().await;
     assert_eq!(end.next().await, "bye");
     assert_eq!((bench.ended().await, asked.elapsed()), (Ended::Left { unsettled: 0 }, LAST_WORDS + FAREWELL));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_after_leaving_is_refused_also_where_nothing_is_taken() {
+    let mut bench = plain();
+    let end = bench.end().await;
+    for n in 0..2 * EVENTS {
+        end.say(&n.to_string()).await;
+    }
+    tokio::time::sleep(FAREWELL).await;
+    bench.client.leave().await;
+    tokio::time::sleep(FAREWELL / 2).await;
+    let said = tokio::time::timeout(10 * LAST_WORDS, bench.client.say(None, "x")).await;
+    assert_eq!(said, Ok(Err(Refused::Ended)));
+    assert_eq!(bench.ended().await, Ended::Left { unsettled: 0 });
 }
 
 #[tokio::test(start_paused = true)]

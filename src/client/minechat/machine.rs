@@ -283,8 +283,12 @@ impl Protocol for Machine {
                 self.said_there(&line, turn);
             }
             In::Answer(line) => {
-                self.speaking = Watch::new(turn.now);
+                // While something is to be answered, talk of other things is none.
+                let before = (self.stage, self.asked.is_some());
                 self.answered(&line, turn);
+                if before != (self.stage, self.asked.is_some()) || before == (Stage::Chat, false) {
+                    self.speaking = Watch::new(turn.now);
+                }
             }
         }
     }

@@ -335,6 +335,30 @@ fn a_server_that_does_not_get_on_with_the_greeting_is_given_up() {
 }
 
 #[test]
+fn a_server_that_says_anything_but_what_it_is_to_say_is_given_up() {
+    for noise in ["", "hello?", "{\"nickname\": \"x\", \"account_hash\": \"y\"}", WELCOME] {
+        let mut bench = Bench::new(Some("key"), "", false, true);
+        for _ in 0..100 {
+            bench.answer(noise);
+            bench.told();
+            bench.pass(ANSWER / 4);
+        }
+        assert!(
+            matches!(&bench.step.over, Some(Over::Lost(reason)) if reason.contains("does not answer")),
+            "{noise:?}"
+        );
+    }
+    let mut bench = Bench::chatting(false);
+    bench.say("hello");
+    for _ in 0..100 {
+        bench.answer("one moment, please");
+        bench.told();
+        bench.pass(ANSWER / 4);
+    }
+    assert!(matches!(&bench.step.over, Some(Over::Lost(reason)) if reason.contains("does not answer")));
+}
+
+#[test]
 fn whoever_does_not_read_hears_no_silence() {
     let mut bench = Bench::chatting(true);
     bench.say("hello");

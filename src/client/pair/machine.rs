@@ -210,7 +210,7 @@ impl Machine {
 
     fn select(&mut self, to: String, turn: &mut Turn<'_, Out>) {
         if !pair::is_recipient(&to) {
-            return turn.refuse(not_here(&to), Some(NO_USER));
+            return turn.refuse(format!("{to} is nobody's name, and no room's"), Some(BAD_NAME));
         }
         if matches!(&self.stage, Stage::Chat { with } if *with == to) {
             turn.tell(Event::Selected { to: Some(to.clone()) });
@@ -248,6 +248,11 @@ impl Protocol for Machine {
 
     fn longest(&self) -> usize {
         self.settings.longest
+    }
+
+    fn grace(&self) -> u32 {
+        // Servers free a name at once, and whoever typed it is to be asked for another one at once.
+        0
     }
 
     fn connect(&mut self) -> Connecting<Self> {
@@ -410,6 +415,8 @@ fn not_here(name: &str) -> String {
 
 /// The word for it that somebody is not there.
 const NO_USER: &str = "no_user";
+/// The word for it that nobody can be called so.
+const BAD_NAME: &str = "bad_nickname";
 /// What becomes of a text that is none on this wire.
 const NO_TEXT: &str = "pair chat cannot say that: it is empty there, or a goodbye";
 /// What becomes of a text that may have arrived.

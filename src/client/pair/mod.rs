@@ -26,11 +26,13 @@ use crate::limits::Limits;
 /// spoken to hears that this user left.
 ///
 /// A nickname that is taken ends the client with [`Ended::Refused`](super::Ended::Refused), unless it is this client's own
-/// from before a lost connection: that may be its old self, so it tries again for some minutes.
+/// from before a lost connection: that may be its old self, so it tries again for some minutes, and each try is told as
+/// [`Event::Lost`](super::Event::Lost).
 ///
 /// The wire knows no ids. Of each text the server's word is awaited before the next goes out; when the connection breaks
 /// in between, that one is said again, and may be heard twice. So are the last few that the server had sent on, if it is
-/// one that tells what arrives: [`State::Delivered`](super::State::Delivered) was not told of them yet.
+/// one that tells what arrives: [`State::Delivered`](super::State::Delivered) was not told of them yet. What others say while
+/// there is no connection is kept by nobody, and missed. So is what this client did not say before its program ended.
 #[derive(Debug)]
 pub struct Options {
     host: String,

@@ -211,6 +211,7 @@ fn what_others_say_is_heard_at_the_prompt_too_and_is_no_answer() {
 
 #[test]
 fn a_name_that_is_taken_is_told_as_such() {
+    assert_eq!(Bench::new(None).machine.grace(), 0, "whoever typed it is asked for another one at once");
     let mut bench = Bench::new(Some("bobby"));
     bench.open();
     bench.hear("0");
@@ -249,7 +250,7 @@ fn with_nobody_to_speak_to_there_is_nowhere_to_say_it() {
     bench.ask("a: b");
     bench.ask(":quit:");
     assert_eq!(bench.written(), ["ann"]);
-    assert_eq!(bench.words(), ["connected ann", "refused no_user", "refused no_user"]);
+    assert_eq!(bench.words(), ["connected ann", "refused bad_nickname", "refused bad_nickname"]);
     bench.ask("bobby");
     assert_eq!(bench.written(), ["bobby"]);
     bench.hear("1");

@@ -50,6 +50,11 @@ impl Dial {
         Ok(Arc::new(Self { http: HttpClient::new(&limits), base, host, port, prefix, secret, limits }))
     }
 
+    /// Whether it signs in to an account, so that each sign-in is the same user's.
+    pub(super) fn has_account(&self) -> bool {
+        self.secret.is_some()
+    }
+
     /// Connects with a token, or with a new one.
     pub(super) async fn connect(
         self: Arc<Self>,
@@ -83,6 +88,9 @@ impl Dial {
             }
             NoReply::TimedOut => NoLine::Passing("no answer to the sign-in in time".into()),
         })?;
+        if ELSEWHERE.contains(&reply.status) {
+            return Err(self.elsewhere(&reply));
+        }
         if reply.status != StatusCode::CREATED {
             return Err(refused(reply));
         }
@@ -110,10 +118,20 @@ impl Dial {
                 Err(NoLine::Refused(format!("the server at {} does not speak {SUBPROTOCOL}", self.base)))
             }
             Ok(Err(NotOpened::Answered(reply))) if reply.status == StatusCode::UNAUTHORIZED => Ok(None),
+            Ok(Err(NotOpened::Answered(reply))) if ELSEWHERE.contains(&reply.status) => Err(self.elsewhere(&reply)),
             Ok(Err(NotOpened::Answered(reply))) => Err(refused(reply)),
             Ok(Err(why)) => Err(not_opened(why)),
             Err(_) => Err(not_opened(NotOpened::TimedOut)),
         }
+    }
+
+    fn elsewhere(&self, reply: &Reply) -> NoLine {
+        NoLine::Refused(format!(
+            "{} is not where the rooms of a talk-server are ({}); name the address that it says it listens on, such as \
+             http://127.0.0.1:7000",
+            self.base,
+            reply.status.as_u16()
+        ))
     }
 }
 
@@ -122,6 +140,8 @@ fn refused(reply: Reply) -> NoLine {
     if taken { NoLine::Taken(answer(&reply)) } else { not_opened(NotOpened::Answered(reply)) }
 }
 
+/// What whoever has no rooms says to a sign-in, and no talk-server at the right path.
+const ELSEWHERE: [StatusCode; 3] = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
 /// How the server says that somebody has a nickname.
 const TAKEN: &str = "already taken";
 /// Bytes of an answer to a sign-in.

@@ -1,6 +1,6 @@
 //! What is heard.
 
-use super::machine::{Followed, Machine, Question, command, resume};
+use super::machine::{Asked, Followed, Machine, Question, command, resume};
 use super::places::{Fate, Stage, Target};
 use crate::client::driver::Turn;
 use crate::client::websocket::{In, Out};
@@ -59,8 +59,22 @@ impl Machine {
                     self.answered(turn);
                 }
             }
-            Heard::Found { room, text, messages, .. } => self.found(&room, text, messages, turn),
-            Heard::System(text) => self.system(text, turn),
+            Heard::Found { room, text, messages, before } => self.found(&room, text, (messages, before), turn),
+            Heard::Users { room, names } => {
+                turn.tell(Event::Users { room: Some(room.to_string()), names: lines(&names) });
+                if matches!(self.asked.front(), Some(Asked { what: Question::Users(_), .. })) {
+                    self.answered(turn);
+                }
+            }
+            Heard::Rooms { names, .. } => {
+                turn.tell(Event::Rooms(lines(&names)));
+                if matches!(self.asked.front(), Some(Asked { what: Question::Rooms, .. })) {
+                    self.answered(turn);
+                }
+            }
+            Heard::System(text) => {
+                turn.tell(Event::Notice(text));
+            }
             Heard::Error { code, body, id: Some(id) } => self.refused_text(&id, &code, body, turn),
             Heard::Error { code, body, id: None } => self.refused(code, body, turn),
             Heard::Sessions(_) | Heard::Other(_) => {}
@@ -79,14 +93,23 @@ impl Machine {
         if let Some(id) = record.id.as_ref().filter(|_| own) {
             // The message itself says as much as an acceptance that was lost.
             self.sent.remove(id);
+            if let RoomKey::Room(room) = &record.room
+                && turn.outbox.iter().any(|text| text.id == *id)
+            {
+                self.follow(id, room, &at);
+            }
             turn.advance(id, State::Accepted);
         }
         let (fate, place) = match &record.room {
             RoomKey::Room(name) => {
                 let history = matches!(self.asked.front().map(|asked| &asked.what),
                     Some(Question::History { room, .. }) if room == name);
-                let Some(room) = self.room(name) else { return };
-                let fate = room.place(&epoch, record.seq, record.prev, history);
+                let fate = match self.room(name) {
+                    Some(room) => room.place(&epoch, record.seq, record.prev, history),
+                    // Whoever asked has left since, and is answered all the same.
+                    None if history => Fate::Shown,
+                    None => return,
+                };
                 if fate == Fate::Shown
                     && let Some(asked) = self.asked.front_mut()
                 {
@@ -131,7 +154,10 @@ impl Machine {
         };
         let event = turn.tell(Event::Message(said));
         if fate != Fate::Shown {
-            self.told(event, record.room, at, turn.now);
+            self.told(event, record.room, at, turn);
+        }
+        if fate == Fate::Missed {
+            self.came_further(turn.now);
         }
     }
 
@@ -139,22 +165,31 @@ impl Machine {
         self.sent.remove(&id);
         turn.advance(&id, State::Accepted);
         if let RoomKey::Room(room) = room {
-            if self.followed.len() >= MOST_FOLLOWED {
-                self.followed.pop_front();
-            }
-            self.followed.push_back(Followed { id, room, seq: at.seq, told: 0 });
+            self.follow(&id, &room, at);
         }
     }
 
-    /// A receipt is about one text and those before it, of which only complete delivery says anything.
+    /// From now on receipts may be about a text.
+    fn follow(&mut self, id: &TextId, room: &RoomName, at: &Position) {
+        if self.followed.iter().any(|text| text.id == *id) {
+            return;
+        }
+        if self.followed.len() >= MOST_FOLLOWED {
+            self.followed.pop_front();
+        }
+        self.followed.push_back(Followed { id: id.clone(), room: room.clone(), at: at.clone(), told: 0 });
+    }
+
+    /// A receipt is about one text and those before it, of which only complete delivery says anything. So one that was lost
+    /// with a connection is made up for by the next.
     fn receipt(&mut self, room: &RoomName, seq: u64, delivered: u64, members: u64, turn: &mut Turn<'_, Out>) {
         let all = delivered >= members;
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         self.followed.retain_mut(|text| {
-            if text.room != *room || text.seq > seq {
+            if text.room != *room || text.at.seq > seq {
                 return true;
             }
-            if (text.seq == seq || all) && delivered > text.told {
+            if (text.at.seq == seq || all) && delivered > text.told {
                 text.told = delivered;
                 turn.advance(&text.id, State::Delivered { by: count(delivered), of: count(members) });
             }
@@ -166,13 +201,22 @@ impl Machine {
     }
 
     fn presence(&mut self, room: RoomName, user: String, state: &str, to: Option<String>, turn: &mut Turn<'_, Out>) {
-        let own = user == self.name;
         let what = match (state, to) {
             ("joined", _) => Happened::Joined,
             ("left", _) => Happened::Left,
             ("renamed", Some(to)) => Happened::Renamed(to),
             _ => return,
         };
+        if what == Happened::Joined && !self.introduced {
+            // Before oneself nobody is heard of. The name may be another than it was: by another session, or because the
+            // answer to the last command of the run before was not waited for.
+            self.introduced = true;
+            if user != self.name {
+                self.name.clone_from(&user);
+                self.keep();
+            }
+        }
+        let own = user == self.name;
         if own && let Happened::Renamed(new) = &what {
             self.name.clone_from(new);
             self.keep();
@@ -180,7 +224,10 @@ impl Machine {
         let Some(known) = self.room(&room) else { return };
         match (&what, known.stage) {
             // The answer tells it.
-            (Happened::Joined, Stage::Making { .. }) if own => return resume(known, turn),
+            (Happened::Joined, Stage::Making { .. }) if own => {
+                resume(known, turn);
+                return self.came_further(turn.now);
+            }
             // Whoever comes back is back, which the connection tells.
             (Happened::Joined, _) if own => return,
             _ => {}
@@ -194,8 +241,11 @@ impl Machine {
     }
 
     fn recovered(&mut self, name: &RoomName, epoch: Epoch, to: u64, recovered: bool, turn: &mut Turn<'_, Out>) {
+        let Some(Stage::Coming { anew }) = self.room(name).map(|room| room.stage) else { return };
+        self.came_further(turn.now);
+        // What is said from now on has its place in another order.
+        self.followed.retain(|text| text.room != *name || text.at.epoch == epoch);
         let Some(room) = self.room(name) else { return };
-        let Stage::Coming { anew } = room.stage else { return };
         let same = room.at.as_ref().map(|at| at.epoch == epoch);
         let at = Position { epoch: epoch.clone(), seq: to };
         let mut whole = true;
@@ -240,8 +290,14 @@ impl Machine {
         }
     }
 
-    fn found(&mut self, room: &RoomKey, text: String, messages: Vec<Post>, turn: &mut Turn<'_, Out>) {
-        if matches!(self.asked.front().map(|asked| &asked.what), Some(Question::Search { .. })) {
+    fn found(
+        &mut self,
+        room: &RoomKey,
+        text: String,
+        (messages, before): (Vec<Post>, Option<u64>),
+        turn: &mut Turn<'_, Out>,
+    ) {
+        if let Some(&Question::Search { before: from, .. }) = self.asked.front().map(|asked| &asked.what) {
             self.answered(turn);
             let said = |post: Post| Said {
                 own: post.record.from.as_ref() == self.name,
@@ -254,25 +310,7 @@ impl Machine {
                 past: true,
             };
             let messages = messages.into_iter().map(said).collect();
-            turn.tell(Event::Found { room: room.to_string(), text, messages });
-        }
-    }
-
-    /// An answer to who or what is there, or a word of the server's own: both come as text.
-    fn system(&mut self, text: String, turn: &mut Turn<'_, Out>) {
-        let names = || text.lines().map(str::to_owned).collect::<Vec<_>>();
-        match self.asked.front().map(|asked| &asked.what) {
-            Some(Question::Users(room)) if text.lines().any(|name| name == self.name) => {
-                turn.tell(Event::Users { room: Some(room.to_string()), names: names() });
-                self.answered(turn);
-            }
-            Some(Question::Rooms) if text.lines().all(|name| RoomName::new(name).is_ok()) => {
-                turn.tell(Event::Rooms(names()));
-                self.answered(turn);
-            }
-            _ => {
-                turn.tell(Event::Notice(text));
-            }
+            turn.tell(Event::Found { room: room.to_string(), text, messages, from, before });
         }
     }
 
@@ -297,6 +335,7 @@ impl Machine {
             "no_room" | "room_exists" | "room_closed" | "banned" | "bad_room_name" | "too_many_rooms" | "full"
         );
         if about_room {
+            self.came_further(turn.now);
             let mut coming = self.rooms.iter_mut().filter(|room| room.stage != Stage::In);
             let at = coming.find(|room| names(&room.name) || matches!(code.as_str(), "too_many_rooms" | "full"));
             if let Some(room) = at {
@@ -339,3 +378,7 @@ const MOST_FOLLOWED: usize = 256;
 const MOST_ANEW: u64 = 1000;
 /// When to say again what could not be kept.
 const LATER: std::time::Duration = std::time::Duration::from_secs(1);
+
+fn lines(names: &str) -> Vec<String> {
+    names.lines().map(str::to_owned).collect()
+}

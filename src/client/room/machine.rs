@@ -43,12 +43,14 @@ pub(super) struct Machine {
     pub(super) sent: HashMap<TextId, Instant>,
     /// Until then no text is sent: the server could not take the last.
     pub(super) hold: Option<Instant>,
-    /// When the last thing was heard, while rooms are being entered.
+    /// When the entering of rooms came a step further, while it lasts.
     coming_since: Option<Instant>,
     /// Whether nothing was missed; nothing to say of the first connection of all.
     pub(super) resumed: Option<bool>,
     /// The user is another than before.
     fresh: bool,
+    /// This connection has told what this user is called.
+    pub(super) introduced: bool,
     /// Whether it was told where texts go, if nothing changed that since the start.
     told_target: bool,
     pub(super) garbage: u32,
@@ -76,7 +78,7 @@ pub(super) enum Question {
     Users(RoomName),
     Rooms,
     History { room: RoomName, before: Option<u64>, limit: usize },
-    Search { room: RoomName, text: String },
+    Search { room: RoomName, text: String, before: Option<u64> },
 }
 
 /// A text whose receipts are waited for.
@@ -84,7 +86,7 @@ pub(super) enum Question {
 pub(super) struct Followed {
     pub(super) id: TextId,
     pub(super) room: RoomName,
-    pub(super) seq: u64,
+    pub(super) at: Position,
     /// By how many it was taken.
     pub(super) told: u64,
 }
@@ -116,10 +118,15 @@ impl Machine {
             coming_since: None,
             resumed,
             fresh: false,
+            introduced: false,
             told_target: false,
             garbage: 0,
             typed: None,
         };
+        if let Some((key, at)) = &kept.direct {
+            machine.acks.skip(key.clone(), at.clone());
+        }
+        machine.direct = kept.direct;
         for (room, at) in kept.rooms.into_iter().take(MOST_ROOMS) {
             if let Some(at) = at.clone() {
                 machine.acks.skip(RoomKey::Room(room.clone()), at);
@@ -210,9 +217,9 @@ impl Machine {
                 let limit = u64::try_from(*limit).ok();
                 command(turn, &Command::History { room: Some(room), after: None, before: *before, limit });
             }
-            Question::Search { room, text } => {
+            Question::Search { room, text, before } => {
                 let room = RoomKey::Room(room.clone());
-                command(turn, &Command::Search { room, text: text.clone(), before: None, limit: None });
+                command(turn, &Command::Search { room, text: text.clone(), before: *before, limit: None });
             }
         }
     }
@@ -225,14 +232,28 @@ impl Machine {
     }
 
     /// A message was told, by an event of that number.
-    pub(super) fn told(&mut self, event: u64, room: RoomKey, at: Position, now: Instant) {
+    pub(super) fn told(&mut self, event: u64, room: RoomKey, at: Position, turn: &Turn<'_, Out>) {
+        // As many wait as the program has not taken, however rarely the server is told.
+        self.acks.take(turn.taken);
         self.acks.wait(event, room, at);
-        self.next_ack.get_or_insert(now + ACKS_EVERY);
+        self.ack_soon(turn.now);
+    }
+
+    /// The entering of rooms comes along.
+    pub(super) fn came_further(&mut self, now: Instant) {
+        if let Some(since) = &mut self.coming_since {
+            *since = now;
+        }
     }
 
     /// The server is to be told soon that something was taken.
     pub(super) fn ack_soon(&mut self, now: Instant) {
         self.next_ack.get_or_insert(now + ACKS_EVERY);
+    }
+
+    #[cfg(test)]
+    pub(super) fn keep_in(&mut self, session: Option<Session>) {
+        self.session = session;
     }
 
     fn tell_taken(&mut self, turn: &mut Turn<'_, Out>) {
@@ -252,7 +273,8 @@ impl Machine {
             let rooms = self.rooms.iter();
             let rooms =
                 rooms.map(|room| (room.name.clone(), self.acks.taken(&RoomKey::Room(room.name.clone())).cloned()));
-            session.write(self.token.as_ref(), &self.name, rooms);
+            let direct = self.direct.as_ref().and_then(|(key, _)| Some((key, self.acks.taken(key)?)));
+            session.write(self.token.as_ref(), &self.name, rooms, direct);
         }
     }
 
@@ -371,10 +393,11 @@ impl Protocol for Machine {
     }
 
     fn opened(&mut self, welcome: Welcome, turn: &mut Turn<'_, Out>) {
-        self.fresh = welcome.fresh;
+        (self.fresh, self.introduced) = (welcome.fresh, false);
         if welcome.fresh {
+            self.followed.clear();
             // Another user's direct messages are not these.
-            if let Some((before, _)) = self.direct.take() {
+            if let Some((before, _)) = self.direct.take_if(|_| !self.dial.has_account()) {
                 self.acks.forget(&before);
             }
             self.resumed = self.resumed.map(|_| false);
@@ -390,9 +413,6 @@ impl Protocol for Machine {
     }
 
     fn hear(&mut self, heard: In, turn: &mut Turn<'_, Out>) {
-        if let Some(since) = &mut self.coming_since {
-            *since = turn.now;
-        }
         self.heard(heard, turn);
     }
 
@@ -447,9 +467,9 @@ impl Protocol for Machine {
             Ask::Search { text, .. } if text.is_empty() || text.len() > MOST_SEARCH => {
                 turn.refuse(format!("what is looked for has 1 to {MOST_SEARCH} bytes"), Some("argument"));
             }
-            Ask::Search { room, text } => {
+            Ask::Search { room, text, before } => {
                 if let Some(room) = self.room_named(room.as_deref(), turn) {
-                    self.question(Question::Search { room, text }, turn);
+                    self.question(Question::Search { room, text, before }, turn);
                 }
             }
             Ask::Typing { room } => {
@@ -489,8 +509,13 @@ impl Protocol for Machine {
             room.stage = Stage::Wanted;
             room.ahead.clear();
         }
-        self.followed.clear();
         (self.hold, self.coming_since) = (None, None);
+        self.ended(turn);
+    }
+
+    fn ended(&mut self, turn: &mut Turn<'_, Out>) {
+        self.acks.take(turn.taken);
+        self.keep();
     }
 
     fn goodbye(&mut self, _: bool, turn: &mut Turn<'_, Out>) {
@@ -514,6 +539,13 @@ impl Protocol for Machine {
         }
         if self.hold.is_some_and(|due| due <= turn.now) {
             self.hold = None;
+        }
+        if !turn.step.events.is_empty() {
+            // While the program takes nothing nothing is read, so nothing is late.
+            self.came_further(turn.now);
+            if let Some(Asked { since: Some(since), .. }) = self.asked.front_mut() {
+                *since = turn.now;
+            }
         }
         if self.coming_since.is_some_and(|at| at + ANSWERED <= turn.now) {
             turn.give_up("the server does not answer");
@@ -573,7 +605,7 @@ const MOST_ASKED: usize = 16;
 const ACKS_EVERY: Duration = Duration::from_millis(250);
 /// How often others are told of typing.
 const TYPING_EVERY: Duration = Duration::from_secs(1);
-/// How long an answer may take, from the last thing heard on.
+/// How long an answer may take, and each step of what takes several.
 const ANSWERED: Duration = Duration::from_secs(10);
 /// How long a server knows ids, and a little less.
 const REMEMBERED: Duration = Duration::from_secs(110);

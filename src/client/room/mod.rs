@@ -27,6 +27,17 @@ use crate::secret::Password;
 ///
 /// Texts go to the room that was entered last, or to whom [`Ask::Select`](super::Ask::Select) names; `#room` and `@user`
 /// say which is meant where a name may be either, also in [`Client::say`](super::Client::say).
+///
+/// Each text has an id, so it is heard once however often it had to be sent. Where the server may have forgotten the id
+/// when the connection stands again, the text is [failed](super::State::Failed) and not repeated. What others say meanwhile
+/// comes afterwards, as far as the server keeps it; what it does not keep is an [`Event::Gap`](super::Event::Gap). With a
+/// [session](Self::session) that is so from one run to the next, too, also of direct messages; what the program took in the
+/// last moment before it was killed is told again. Without one, direct messages of which the server does not know that they
+/// were taken come again to the next run of the same account.
+///
+/// A nickname that is taken ends the client with [`Ended::Refused`](super::Ended::Refused), after some more tries within a
+/// few seconds; with [`once`](Self::once) at once. A guest who was cut and left no session has the nickname for ten minutes
+/// more. After a lost connection this client waits for that.
 #[derive(Debug)]
 pub struct Options {
     server: String,
@@ -101,7 +112,7 @@ impl Options {
         self
     }
 
-    /// Keeps the token, the rooms and what was heard of them in this file, so that the next client with it goes on where
+    /// Keeps the token, the rooms and what was heard of them, and of direct messages, in this file, so that the next client with it goes on where
     /// this one ended; then leaving does not sign out. The file is private to the user (0600 on Unix), and as secret as
     /// a password while the token lasts. What is in it counts only for the same server and nickname.
     #[must_use]
@@ -138,6 +149,16 @@ impl Options {
     pub fn limits(mut self, limits: &Limits) -> Self {
         self.limits = limits.clone();
         self
+    }
+
+    /// The rooms that will be entered: those of last time, and those that were chosen.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<String> {
+        let base = parse_base(&self.server).unwrap_or_default();
+        let kept = self.session.as_ref().map(|path| Session::open(path.clone(), &base, &self.nickname).1);
+        let mut rooms: Vec<_> = kept.unwrap_or_default().rooms.into_iter().map(|(room, _)| room.to_string()).collect();
+        rooms.extend(self.rooms.iter().filter(|room| !rooms.contains(room)).cloned().collect::<Vec<_>>());
+        rooms
     }
 
     /// Starts the client, which connects by itself.

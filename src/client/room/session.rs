@@ -1,13 +1,13 @@
 //! What one run of a client leaves to the next: its token, its rooms, and what it heard.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::message::{Epoch, Position};
+use crate::files::{beside, make};
+use crate::message::{Epoch, Position, RoomKey};
 use crate::name::RoomName;
 use crate::secret::Secret;
 
@@ -28,12 +28,16 @@ pub(super) struct Kept {
     /// What this user is called by now.
     pub(super) name: Option<String>,
     pub(super) rooms: Vec<(RoomName, Option<Position>)>,
+    /// This user's direct messages.
+    pub(super) direct: Option<(RoomKey, Position)>,
 }
 
 impl Session {
     /// The file, if it can be written, and what is in it, if that is of this server and nickname.
     pub(super) fn open(path: PathBuf, server: &str, nickname: &str) -> (Option<Self>, Kept) {
-        let bytes = fs::metadata(&path).ok().filter(|file| file.len() <= MOST_BYTES).and_then(|_| fs::read(&path).ok());
+        // What is no file, as a pipe, may be waited for without end.
+        let may_be_read = fs::metadata(&path).is_ok_and(|about| about.is_file() && about.len() <= MOST_BYTES);
+        let bytes = may_be_read.then(|| fs::read(&path).ok()).flatten();
         let value: Value = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         let is = |key: &str, wanted: &str| value.get(key).and_then(Value::as_str) == Some(wanted);
         let kept = if is("server", server) && is("nickname", nickname) { read(&value) } else { Kept::default() };
@@ -47,56 +51,46 @@ impl Session {
         token: Option<&Secret>,
         name: &str,
         rooms: impl Iterator<Item = (RoomName, Option<Position>)>,
+        direct: Option<(&RoomKey, &Position)>,
     ) {
         let rooms: Vec<_> = rooms
             .map(|(room, at)| json!({ "room": room, "epoch": at.as_ref().map(|at| at.epoch.as_str()), "seq": at.as_ref().map(|at| at.seq) }))
             .collect();
+        let direct =
+            direct.map(|(key, at)| json!({ "room": key.to_string(), "epoch": at.epoch.as_str(), "seq": at.seq }));
         let token = token.map(Secret::reveal);
-        let text =
-            json!({ "server": self.server, "nickname": self.nickname, "name": name, "token": token, "rooms": rooms });
+        let text = json!({
+            "server": self.server, "nickname": self.nickname, "name": name, "token": token, "rooms": rooms, "direct": direct
+        });
         let text = text.to_string();
         if text == self.written {
             return;
         }
-        match self.replace(text.as_bytes()) {
+        // It is written while messages come: after a power cut the next run may know less.
+        let draft = beside(&self.path, ".new");
+        match make(&draft, text.as_bytes()).and_then(|_| fs::rename(&draft, &self.path)) {
             Ok(()) => self.written = text,
             Err(error) => warn!(path = %self.path.display(), %error, "the session cannot be kept"),
         }
-    }
-
-    fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut name = self.path.clone().into_os_string();
-        name.push(".new");
-        let new = PathBuf::from(name);
-        // One that was left there may be open to others, or somebody else's.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt;
-            options.mode(0o600);
-        }
-        let mut file = options.open(&new)?;
-        file.write_all(bytes)?;
-        fs::rename(&new, &self.path)
     }
 }
 
 fn read(value: &Value) -> Kept {
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    let room = |value: &Value| {
-        let at = text(value, "epoch").and_then(|epoch| Epoch::new(&epoch).ok()).zip(value.get("seq")?.as_u64());
-        Some((RoomName::new(&text(value, "room")?).ok()?, at.map(|(epoch, seq)| Position { epoch, seq })))
+    let at = |value: &Value| {
+        Some(Position { epoch: Epoch::new(&text(value, "epoch")?).ok()?, seq: value.get("seq")?.as_u64()? })
+    };
+    let room = |value: &Value| Some((RoomName::new(&text(value, "room")?).ok()?, at(value)));
+    let direct = |value: &Value| {
+        let key = RoomKey::parse(&text(value, "room")?).filter(|key| matches!(key, RoomKey::Direct(_)))?;
+        Some((key, at(value)?))
     };
     let rooms = value.get("rooms").and_then(Value::as_array).into_iter().flatten();
     Kept {
         token: text(value, "token").and_then(|token| Secret::new(&token).ok()),
         name: text(value, "name"),
         rooms: rooms.filter_map(room).collect(),
+        direct: value.get("direct").and_then(direct),
     }
 }
 
@@ -119,12 +113,21 @@ mod tests {
         fs::write(dir.path().join("session.new"), "{").unwrap();
         let rooms = || [(RoomName::global(), Some(at.clone())), (den.clone(), None)].into_iter();
         let token = Secret::random();
-        session.unwrap().write(Some(&token), "anna", rooms());
+        let direct = RoomKey::parse(&format!("@{:032x}", 7)).unwrap();
+        session.unwrap().write(Some(&token), "anna", rooms(), Some((&direct, &at)));
         let (_, kept) = Session::open(path.clone(), "http://a", "ann");
         assert_eq!(kept.token.unwrap().reveal(), token.reveal());
         assert_eq!((kept.name.as_deref(), kept.rooms), (Some("anna"), rooms().collect::<Vec<_>>()));
+        assert_eq!(kept.direct, Some((direct, at)));
         for (server, nickname) in [("http://b", "ann"), ("http://a", "bob")] {
             assert!(Session::open(path.clone(), server, nickname).1.token.is_none());
+        }
+        // A pipe would be waited for.
+        #[cfg(unix)]
+        {
+            let pipe = dir.path().join("pipe");
+            assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            assert!(Session::open(pipe, "http://a", "ann").1.token.is_none());
         }
         fs::write(&path, "{\"server\":").unwrap();
         assert!(Session::open(path.clone(), "http://a", "ann").1.token.is_none());

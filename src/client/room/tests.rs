@@ -7,13 +7,15 @@ use tokio::time::Instant;
 
 use super::dial::{Dial, Welcome};
 use super::machine::{Machine, Settings};
+use super::session::{Kept, Session};
 use crate::client::driver::{Over, Protocol, Step, Turn};
 use crate::client::outbox::Outbox;
 use crate::client::websocket::{In, Out};
 use crate::client::{Ask, Ended, Event, Place, State, TextId};
 use crate::limits::Limits;
+use crate::message::{Epoch, Position, RoomKey, UserId};
 use crate::name::RoomName;
-use crate::secret::Secret;
+use crate::secret::{Password, Secret};
 
 /// A machine, and what stands around it otherwise.
 struct Bench {
@@ -88,6 +90,14 @@ impl Bench {
                 return;
             }
             self.turn(|_, turn| turn.advance(&text.id, State::Sent));
+        }
+    }
+
+    /// Time passes, and the driver would have called by its end.
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        while self.machine.due().is_some_and(|due| due <= self.now) && self.step.over.is_none() {
+            self.turn(Machine::alarm);
         }
     }
 
@@ -293,7 +303,7 @@ fn of_direct_messages_only_those_of_one_user_are_remembered() {
 #[test]
 fn much_is_heard_only_where_it_was_asked_for() {
     let mut bench = Bench::entered(&["den"]);
-    let much = json!({"type": "system", "body": "n\n".repeat(100_000)});
+    let much = json!({"type": "system", "body": "n\n".repeat(100_000), "list": "rooms", "sessions": vec![1; 100_000]});
     bench.hear(much.clone());
     bench.message("den", 11, "bob", &"x".repeat(200_000), None);
     bench.message("den", 12, "bob", &"x".repeat(16 * 1024), None);
@@ -326,6 +336,62 @@ fn receipts_tell_how_many_took_a_text_and_all_before_it() {
     assert_eq!(receipt(&mut bench, 1), []);
     assert_eq!(receipt(&mut bench, 2), [(0, 2, 2), (1, 2, 2), (2, 2, 2)]);
     assert_eq!(bench.outbox.iter().count(), 0);
+}
+
+#[test]
+fn a_receipt_that_was_lost_with_a_connection_is_made_up_for_by_the_next() {
+    // The same server, one that began anew, and another user than before.
+    for (epoch, fresh, made_up) in [("e", false, true), ("f", false, false), ("e", true, false)] {
+        let mut bench = Bench::entered(&["den"]);
+        let ids: Vec<_> = ["a", "b"].map(|text| bench.say(None, text)).into();
+        bench.hear(json!({"type": "accepted", "id": ids[0].as_str(), "room": "den", "epoch": "e", "seq": 11}));
+        bench.cut();
+        bench.open(fresh);
+        if epoch == "e" {
+            // What else was accepted is heard itself.
+            bench.message("den", 12, "ann", "b", Some(&ids[1]));
+        }
+        bench.recovered(epoch, 12, epoch == "e");
+        if epoch != "e" {
+            bench.recovered(epoch, 12, true);
+        }
+        let next = bench.say(None, "c");
+        bench.hear(json!({"type": "accepted", "id": next.as_str(), "room": "den", "epoch": epoch, "seq": 13}));
+        bench.told();
+        bench.hear(json!({"type": "receipt", "id": next.as_str(), "room": "den", "seq": 13, "sent": 2, "delivered": 2, "members": 2}));
+        let told = bench.told().into_iter().map(|event| match event {
+            Event::State { id, state: State::Delivered { by: 2, of: 2 } } => id,
+            other => panic!("{other:?}"),
+        });
+        let told: Vec<_> = told.collect();
+        assert!(told.contains(&next));
+        assert_eq!(told.contains(&ids[0]), made_up, "in {epoch}, {fresh}");
+        assert_eq!(told.contains(&ids[1]), epoch == "e", "in {epoch}, {fresh}");
+    }
+}
+
+#[test]
+fn another_name_that_was_taken_meanwhile_is_known_at_once() {
+    let mut bench = Bench::entered(&["den"]);
+    let id = bench.say(None, "a");
+    bench.cut();
+    bench.open(false);
+    bench.told();
+    for name in ["anna", "bob"] {
+        bench.hear(json!({"type": "presence", "room": "den", "user": name, "state": "joined"}));
+    }
+    bench.message("den", 11, "anna", "a", Some(&id));
+    bench.message("den", 12, "ann", "and who are you?", None);
+    bench.recovered("e", 12, true);
+    let (mut own, mut called) = (Vec::new(), Vec::new());
+    for event in bench.told() {
+        match event {
+            Event::Message(message) => own.push(message.own),
+            Event::Connected { name, .. } => called.push(name),
+            _ => {}
+        }
+    }
+    assert_eq!((own, called), (vec![true, false], vec![Some("anna".to_owned())]));
 }
 
 #[test]
@@ -378,10 +444,10 @@ fn an_answer_is_not_mistaken_for_a_word_of_the_server() {
     bench.ask(Ask::Rooms);
     assert_eq!(bench.kinds(), ["listusers"], "one after another");
     bench.hear(json!({"type": "system", "body": "you are muted in room den"}));
-    bench.hear(json!({"type": "system", "body": "Zen tester\nann"}));
+    bench.hear(json!({"type": "system", "body": "Zen tester\nann", "list": "users", "room": "den"}));
     assert_eq!(bench.kinds(), ["listrooms"]);
     bench.hear(json!({"type": "system", "body": "room attic was closed"}));
-    bench.hear(json!({"type": "system", "body": "den\nglobal"}));
+    bench.hear(json!({"type": "system", "body": "den\nglobal", "list": "rooms", "sessions": [1, 2]}));
     let told = bench.told();
     assert_eq!(told[3], Event::Rooms(vec!["den".into(), "global".into()]));
     assert_eq!(told[1], Event::Users { room: Some("den".into()), names: vec!["Zen tester".into(), "ann".into()] });
@@ -395,6 +461,22 @@ fn an_answer_is_not_mistaken_for_a_word_of_the_server() {
     }
     assert_eq!(bench.words(), vec!["refused busy"; 24]);
     assert_eq!(bench.kinds().len(), 2);
+}
+
+#[test]
+fn what_was_said_before_is_told_to_whoever_asked_and_left_since() {
+    let mut bench = Bench::entered(&["den", "attic"]);
+    bench.ask(Ask::History { room: Some("den".into()), before: None, limit: 20 });
+    bench.ask(Ask::Leave { room: Some("den".into()) });
+    assert_eq!(bench.kinds(), ["history", "leave"]);
+    bench.told();
+    bench.message("den", 9, "bob", "nine", None);
+    bench.message("den", 10, "bob", "ten", None);
+    bench.hear(json!({"type": "history", "room": "den", "epoch": "e", "count": 2, "more": true}));
+    // What is said there now is for others.
+    bench.message("den", 11, "bob", "eleven", None);
+    let told = bench.words();
+    assert_eq!((&*told[0], &*told[1], told.len()), ("nine past", "ten past", 3), "{told:?}");
 }
 
 #[test]
@@ -447,6 +529,113 @@ fn a_server_that_does_not_answer_is_given_up() {
 }
 
 #[test]
+fn a_server_that_talks_of_other_things_while_rooms_are_entered_is_given_up() {
+    let typing = json!({"type": "typing", "room": "den", "user": "bob"}).to_string();
+    let known = json!({"type": "message", "room": "attic", "epoch": "e", "seq": 1, "prev": 0, "ts": 5, "from": "bob", "body": "x"});
+    for noise in [In::Ping, In::Pong, In::Text(typing), In::Text(known.to_string())] {
+        let mut bench = Bench::new(&["den"]);
+        bench.open(true);
+        for _ in 0..20 {
+            bench.turn(|machine, turn| machine.hear(noise.clone(), turn));
+            bench.told();
+            bench.pass(Duration::from_secs(1));
+        }
+        assert!(
+            matches!(&bench.step.over, Some(Over::Lost(reason)) if reason.contains("does not answer")),
+            "{noise:?}"
+        );
+    }
+    // What was missed takes the time that it takes, and so does a program.
+    let mut bench = Bench::new(&["den"]);
+    bench.open(true);
+    for seq in 1..10 {
+        bench.message("den", seq, "bob", "missed", None);
+        bench.told();
+        bench.pass(Duration::from_secs(9));
+    }
+    bench.message("den", 10, "bob", "missed", None);
+    bench.pass(Duration::from_secs(1000));
+    assert!(bench.step.over.is_none());
+    bench.told();
+    bench.pass(Duration::from_secs(9));
+    assert!(bench.step.over.is_none());
+    bench.pass(Duration::from_secs(2));
+    assert!(bench.step.over.is_some());
+}
+
+#[test]
+fn whoever_does_not_read_does_not_wait_for_an_answer() {
+    let mut bench = Bench::entered(&["den"]);
+    bench.ask(Ask::Rooms);
+    bench.message("den", 11, "bob", "a", None);
+    bench.pass(Duration::from_secs(1000));
+    assert_eq!(bench.words(), ["a"]);
+    bench.pass(Duration::from_secs(11));
+    assert_eq!(bench.words(), ["refused timed_out"]);
+}
+
+#[test]
+fn what_the_program_took_is_remembered_within_a_bound_between_two_words_of_it() {
+    let mut bench = Bench::entered(&["den", "attic"]);
+    for seq in 11..1000 {
+        bench.message("den", seq, "bob", "a", None);
+        bench.told();
+        bench.taken = bench.step.told;
+    }
+    assert!(bench.machine.acks.waiting() < 10);
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.written()[0].1["seq"], 999);
+}
+
+#[test]
+fn direct_messages_that_an_earlier_run_heard_are_not_told_again() {
+    let key = RoomKey::Direct(UserId::from_bytes([7; 16]));
+    let heard = Position { epoch: Epoch::new("e").unwrap(), seq: 3 };
+    let direct = key.to_string();
+    let started = |secret: Option<Password>| {
+        let mut bench = Bench::new(&["den"]);
+        let dial = Dial::new("http://localhost:1".into(), secret, &Limits::default()).unwrap();
+        let settings = Settings { quiet: Duration::from_secs(30), pace: (30, Duration::ZERO), longest: 16 * 1024 };
+        let kept = Kept { direct: Some((key.clone(), heard.clone())), ..Kept::default() };
+        bench.machine = Machine::new(dial, "ann".into(), settings, None, kept);
+        bench
+    };
+    for (fresh, secret) in [(false, None), (true, Some(Password::new("12345678").unwrap()))] {
+        let mut bench = started(secret);
+        bench.open(fresh);
+        bench.told();
+        bench.message(&direct, 3, "bob", "psst", None);
+        assert_eq!(bench.words(), [""; 0], "the same user, fresh: {fresh}");
+        bench.pass(Duration::from_secs(1));
+        assert_eq!(bench.written(), [("received".to_owned(), json!({"room": direct, "seq": 3}))]);
+        bench.message(&direct, 4, "bob", "news", None);
+        assert_eq!(bench.words(), ["news alone"]);
+    }
+    let mut bench = started(None);
+    bench.open(true);
+    bench.told();
+    bench.message(&direct, 3, "bob", "psst", None);
+    assert_eq!(bench.words(), ["psst alone"], "another guest's");
+}
+
+#[test]
+fn what_the_program_took_after_the_connection_broke_is_kept_when_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("session");
+    let mut bench = Bench::entered(&["den"]);
+    bench.machine.keep_in(Session::open(path.clone(), "s", "ann").0);
+    let direct = format!("@{:032x}", 7);
+    bench.message("den", 11, "bob", "a", None);
+    bench.message(&direct, 3, "bob", "psst", None);
+    bench.cut();
+    bench.taken = bench.step.told;
+    bench.turn(Machine::ended);
+    let (_, kept) = Session::open(path, "s", "ann");
+    assert_eq!(kept.rooms[0].1.as_ref().map(|at| at.seq), Some(11));
+    assert_eq!(kept.direct.map(|(key, at)| (key.to_string(), at.seq)), Some((direct, 3)));
+}
+
+#[test]
 fn a_revoked_session_is_not_opened_again() {
     let mut bench = Bench::entered(&["den"]);
     bench.turn(|machine, turn| machine.closed("the server stops (1001)", turn));
@@ -479,7 +668,7 @@ fn rooms_and_what_is_asked_are_bounded() {
     let told = bench.words();
     assert_eq!(told.iter().filter(|word| *word == "refused too_many_rooms").count(), 37);
     assert_eq!(bench.machine.rooms.len(), 64);
-    bench.ask(Ask::Search { room: None, text: "x".repeat(257) });
+    bench.ask(Ask::Search { room: None, text: "x".repeat(257), before: None });
     bench.ask(Ask::Enter { room: "a b".into() });
     bench.ask(Ask::Create { room: "den".into() });
     bench.ask(Ask::Rename { name: "a: b".into() });

@@ -21,7 +21,9 @@ impl Encode for Console {
         match event {
             Event::Message(post) => message(out, &post.record.from, &post.record.body),
             Event::Left { user, .. } => system_message(out, user.as_str(), &format!("Client '{user}' left the chat")),
-            Event::System(text) => system_message(out, SYSTEM, text),
+            Event::System(text) | Event::Users { names: text, .. } | Event::Rooms { names: text, .. } => {
+                system_message(out, SYSTEM, text)
+            }
             Event::Refused { why, .. } => system_message(out, SYSTEM, &why.to_string()),
             _ => return false,
         }

@@ -38,7 +38,9 @@ impl Encode for Lines {
                 }
             },
             Event::Refused { why, id } => refused(out, why, id.as_ref()),
-            Event::System(text) => server(out, format_args!("{text}")),
+            Event::System(text) | Event::Users { names: text, .. } | Event::Rooms { names: text, .. } => {
+                server(out, format_args!("{text}"))
+            }
             Event::Closing(why) => rooms::close(out, *why),
             Event::Confirm { seq, .. } => rooms::confirm(out, *seq),
             Event::Accepted { .. }

@@ -123,7 +123,21 @@ pub enum Heard {
     },
     /// Our user's sign-ins.
     Sessions(Vec<SignIn>),
-    /// The answer to a question.
+    /// Who is in a room.
+    Users {
+        /// Which.
+        room: RoomName,
+        /// Their names, one to a line.
+        names: String,
+    },
+    /// Which rooms there are.
+    Rooms {
+        /// Their names, one to a line.
+        names: String,
+        /// How many sessions are in each, as far as the server says.
+        sessions: Vec<u64>,
+    },
+    /// What the server has to say.
     System(String),
     /// A command of ours was refused.
     Error {
@@ -211,7 +225,14 @@ pub fn hear_rich(frame: &[u8]) -> Result<Heard, CodecError> {
             let sessions = objects(frame, "sessions")?;
             Heard::Sessions(sessions.into_iter().map(|mut s| sign_in(&mut s)).collect::<Result<_, _>>()?)
         }
-        "system" => Heard::System(text(frame, "body")?),
+        "system" => {
+            let body = text(frame, "body")?;
+            match some_text(frame, "list")?.as_deref() {
+                Some("users") => Heard::Users { room: room(&text(frame, "room")?)?, names: body },
+                Some("rooms") => Heard::Rooms { names: body, sessions: numbers(frame, "sessions")? },
+                _ => Heard::System(body),
+            }
+        }
         "error" => Heard::Error { code: text(frame, "code")?, body: text(frame, "body")?, id: id(frame)? },
         _ => Heard::Other(kind),
     })
@@ -268,6 +289,12 @@ fn some_number(frame: &mut Object, key: &'static str) -> Result<Option<u64>, Cod
         None | Some(Value::Null) => Ok(None),
         Some(_) => number(frame, key).map(Some),
     }
+}
+
+fn numbers(frame: &mut Object, key: &'static str) -> Result<Vec<u64>, CodecError> {
+    let value = frame.remove(key).ok_or_else(|| missing(key))?;
+    let numbers = value.as_array().and_then(|numbers| numbers.iter().map(Value::as_u64).collect());
+    numbers.ok_or_else(|| CodecError::Shape(format!("'{key}' must be a list of numbers")))
 }
 
 fn flag(frame: &mut Object, key: &'static str) -> Result<bool, CodecError> {

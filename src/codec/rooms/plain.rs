@@ -22,7 +22,9 @@ impl Encode for Plain {
             Event::Left { user, .. } => system(out, format_args!("{user} left")),
             Event::Parted { user } => system(out, format_args!("{user} left")),
             Event::Renamed { old, new, .. } => system(out, format_args!("{old} is now {new}")),
-            Event::System(text) => said(out, SYSTEM, text),
+            Event::System(text) | Event::Users { names: text, .. } | Event::Rooms { names: text, .. } => {
+                said(out, SYSTEM, text)
+            }
             Event::Refused { why, .. } => system(out, format_args!("{why}")),
             Event::Closing(why) => close(out, *why),
             Event::Confirm { seq, .. } => confirm(out, *seq),

@@ -67,6 +67,12 @@ impl Encode for Rich {
             Event::Sessions(sessions) => json!({
                 "type": "sessions", "sessions": sessions.iter().map(sign_in).collect::<Vec<_>>(),
             }),
+            Event::Users { room, names } => {
+                json!({ "type": "system", "body": &**names, "list": "users", "room": room.as_str() })
+            }
+            Event::Rooms { names, sessions } => {
+                json!({ "type": "system", "body": &**names, "list": "rooms", "sessions": &**sessions })
+            }
             Event::System(text) => json!({ "type": "system", "body": &**text }),
             Event::Refused { why, id } => {
                 let mut error = json!({ "type": "error", "code": why.code(), "body": why.to_string() });

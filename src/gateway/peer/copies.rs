@@ -26,7 +26,9 @@ impl Encode for Copies {
             },
             // What concerns this peer alone. Nobody else can have that name.
             Event::Refused { why, .. } => put(out, SYSTEM, &why.to_string()),
-            Event::System(text) => put(out, SYSTEM, text),
+            Event::System(text) | Event::Users { names: text, .. } | Event::Rooms { names: text, .. } => {
+                put(out, SYSTEM, text)
+            }
             _ => return false,
         }
         true

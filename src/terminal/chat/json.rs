@@ -43,7 +43,10 @@ pub(in crate::terminal) fn order(line: &str) -> Result<Order, String> {
             let limit = limit.map_or(USUAL, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
             Order::Ask(Ask::History { room, before, limit })
         }
-        "search" => Order::Ask(Ask::Search { room: fields.text("room")?, text: fields.needed("text")? }),
+        "search" => {
+            let (room, text, before) = (fields.text("room")?, fields.needed("text")?, fields.number("before")?);
+            Order::Ask(Ask::Search { room, text, before })
+        }
         "typing" => Order::Ask(Ask::Typing { room: fields.text("room")? }),
         "own" => Order::Ask(Ask::Own { command: fields.needed("command")? }),
         "exit" => Order::Exit,
@@ -95,7 +98,7 @@ pub(in crate::terminal) fn answer(text: &str) -> String {
 }
 
 /// How the connection is.
-pub(super) fn status(connection: &str, to: Option<&str>, waiting: usize) -> String {
+pub(in crate::terminal) fn status(connection: &str, to: Option<&str>, waiting: usize) -> String {
     written(&json!({ "event": "status", "text": connection, "to": to, "waiting": waiting }))
 }
 
@@ -151,9 +154,10 @@ pub(in crate::terminal) fn event(event: &Event) -> String {
         Event::Rooms(rooms) => json!({ "event": "rooms", "names": rooms }),
         Event::Selected { to } => json!({ "event": "selected", "to": to }),
         Event::Gap { room, most } => json!({ "event": "gap", "room": room, "most": most }),
-        Event::Found { room, text, messages } => {
+        Event::Found { room, text, messages, before, .. } => {
             let messages: Vec<_> = messages.iter().map(said).collect();
-            json!({ "event": "found", "room": room, "text": text, "messages": messages })
+            let more = before.is_some();
+            json!({ "event": "found", "room": room, "text": text, "messages": messages, "more": more, "before": before })
         }
         Event::HistoryEnd { room, complete } => {
             json!({ "event": "history_end", "room": room, "complete": complete })
@@ -207,7 +211,7 @@ pub(in crate::terminal) fn written(value: &Value) -> String {
 }
 
 /// The words for what a client can do.
-const ABILITIES: &[(Ability, &str)] = &[
+pub(super) const ABILITIES: &[(Ability, &str)] = &[
     (Ability::Say, "say"),
     (Ability::Direct, "direct"),
     (Ability::Users, "users"),
@@ -316,5 +320,93 @@ mod tests {
             assert_eq!(event(&told), line);
         }
         assert_eq!(taken(&id, Some(&json!("a"))), r#"{"event":"taken","id":"7","ref":"a"}"#);
+    }
+
+    /// The rows of a table of the manual behind this head, by their cells.
+    fn rows(head: &str) -> Vec<[&'static str; 2]> {
+        let lines = include_str!("../../../docs/clients.md").lines().skip_while(|line| *line != head).skip(2);
+        let cells = |line: &'static str| line.trim_matches('|').split_once('|').map(|(first, second)| [first, second]);
+        lines.map_while(cells).collect()
+    }
+
+    /// What stands in backticks.
+    fn quoted(text: &str) -> Vec<&str> {
+        text.split('`').skip(1).step_by(2).collect()
+    }
+
+    #[test]
+    fn the_manual_lists_every_event_with_its_keys() {
+        let id = TextId::new("7").unwrap();
+        let heard = Heard {
+            from: "bob".into(),
+            text: "hi".into(),
+            place: Place::Open,
+            at: Timestamp::default(),
+            position: None,
+            id: None,
+            past: false,
+            own: false,
+        };
+        let told = [
+            Event::Connected { name: None, resumed: None },
+            Event::Lost { reason: String::new(), retry_in: Duration::ZERO },
+            Event::Ended(Ended::Left { unsettled: 0 }),
+            Event::Ended(Ended::Lost(String::new())),
+            Event::Account(crate::client::Account { nickname: String::new(), hash: crate::secret::Secret::random() }),
+            Event::Message(heard.clone()),
+            Event::Notice(String::new()),
+            Event::Restored { id: id.clone(), to: None, text: "".into() },
+            Event::State { id: id.clone(), state: State::Delivered { by: 1, of: 1 } },
+            Event::State { id: id.clone(), state: State::Failed(String::new()) },
+            Event::Happened { room: None, user: String::new(), what: Happened::Renamed(String::new()) },
+            Event::Users { room: None, names: Vec::new() },
+            Event::Rooms(Vec::new()),
+            Event::Selected { to: None },
+            Event::Gap { room: String::new(), most: 1 },
+            Event::Found {
+                room: String::new(),
+                text: String::new(),
+                messages: vec![heard],
+                from: None,
+                before: Some(1),
+            },
+            Event::HistoryEnd { room: String::new(), complete: true },
+            Event::Refused { reason: String::new(), code: None },
+        ];
+        let own = [hello("room", |_| true), taken(&id, None), error(""), answer(""), status("", None, 0)];
+        let rows = rows("| event | keys |");
+        let mut missing: Vec<_> = rows.iter().flat_map(|[event, _]| quoted(event)).collect();
+        for line in told.iter().map(event).chain(own) {
+            let said: Map<String, Value> = serde_json::from_str(&line).unwrap();
+            let name = said["event"].as_str().unwrap();
+            missing.retain(|event| *event != name);
+            let row = rows.iter().find(|[event, _]| quoted(event) == [name]);
+            let keys = quoted(row.unwrap_or_else(|| panic!("{name} has no row"))[1]);
+            for key in said.keys().filter(|key| *key != "event") {
+                assert!(keys.contains(&&**key), "{key} of {name}");
+            }
+        }
+        assert!(missing.is_empty(), "there is no {missing:?}");
+    }
+
+    #[test]
+    fn the_manual_lists_every_command_with_its_keys() {
+        let rows = rows("| command | besides |");
+        let mut words = Vec::new();
+        for [commands, besides] in &rows {
+            for command in quoted(commands) {
+                assert!(order(command).is_ok(), "{command}");
+                let mut object: Map<String, Value> = serde_json::from_str(command).unwrap();
+                words.push(object["do"].as_str().unwrap().to_owned());
+                for key in quoted(besides).into_iter().filter(|key| *key != "seq") {
+                    let value = if ["before", "limit"].contains(&key) { 1.into() } else { "x".into() };
+                    object.insert(key.to_owned(), value);
+                }
+                assert!(order(&Value::from(object.clone()).to_string()).is_ok(), "{object:?}");
+            }
+        }
+        for (_, word) in ABILITIES.iter().filter(|(ability, _)| *ability != Ability::Direct) {
+            assert!(words.iter().any(|listed| listed == word), "{word} has no row");
+        }
     }
 }

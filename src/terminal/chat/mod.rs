@@ -4,7 +4,7 @@
 pub(super) mod json;
 mod own;
 mod talk;
-mod tell;
+pub(super) mod tell;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,12 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use self::talk::{Outcome, Talk};
 use self::tell::Here;
 use super::commands::Commands;
+use super::full::{self, Theme, Told};
 use super::history::{self, HistoryFile};
-use super::input::{Input, Typed};
+use super::input::{Input, Prompt, Typed};
 use super::line::{Completer, Gate, Line, Restore, complete};
 use super::look::{Look, complain};
+use super::options::USAGE;
 use super::plain;
-use super::screen::{Closed, Screen, Shown};
+use super::screen::{Closed, LAST, Screen, Shown, Style};
 use super::signals::Signals;
 use super::start::{self, Log};
 use super::words::{Language, Word};
@@ -35,6 +37,8 @@ pub(super) struct Manner {
     pub(super) language: Language,
     /// Events as JSON objects instead of lines for people.
     pub(super) json: bool,
+    /// On a full screen, which looks like this.
+    pub(super) full: Option<Theme>,
     /// The file for the lines that were typed.
     pub(super) typed: Option<PathBuf>,
     /// How many messages from before are shown at first.
@@ -55,6 +59,8 @@ pub(super) struct Manner {
     pub(super) steps: Steps,
     /// Where the talk is, for the status.
     pub(super) place: Vec<String>,
+    /// The server, as its users know it: `chat.example:7000`.
+    pub(super) server: String,
 }
 
 /// What becomes of news of the connection.
@@ -73,6 +79,8 @@ pub(super) enum Steps {
 pub(super) enum NoClient {
     /// Something is wrong.
     Wrong(String),
+    /// An option is wrong, which only the client could say.
+    Usage(String),
     /// Whoever was asked went away.
     Left,
 }
@@ -94,7 +102,8 @@ async fn to_the_end(
     let style = manner.look.style();
     let restore = Restore::new();
     // What runs by itself may outlive the terminal that it was started from.
-    let signals = if manner.deaf { Signals::without_hangup() } else { Signals::listen() };
+    let by_itself = manner.deaf && manner.full.is_none();
+    let signals = if by_itself { Signals::without_hangup() } else { Signals::listen() };
     let opened = signals.and_then(|signals| Ok((signals, Front::open(manner, &log)?)));
     let (mut signals, mut front) = match opened {
         Ok(opened) => opened,
@@ -106,36 +115,39 @@ async fn to_the_end(
     let outcome = loop {
         let connected = tokio::select! {
             connected = connect(&mut front) => connected,
-            () = signals.next() => Err(NoClient::Left),
-        };
-        let (client, events) = match connected {
-            Ok(connected) => connected,
-            Err(NoClient::Left) => break Outcome::Left { well: true },
-            Err(NoClient::Wrong(reason)) => {
-                // Nobody reading is no other error than this one.
-                let _ = front.error(&reason).await;
-                break Outcome::Left { well: false };
+            () = signals.next() => {
+                front.screen.hurry();
+                Err(NoClient::Left)
             }
         };
-        let outcome = Talk::new(client, events, &mut front).run(&mut signals).await;
-        match outcome {
-            Outcome::Refused if front.manner.again && front.person => {}
-            outcome => break outcome,
-        }
+        let (reason, outcome) = match connected {
+            Ok((client, events)) => match Talk::new(client, events, &mut front).run(&mut signals).await {
+                Outcome::Refused if front.manner.again && front.person => continue,
+                outcome => break outcome,
+            },
+            Err(NoClient::Left) => break Outcome::Left { well: true },
+            Err(NoClient::Wrong(reason)) => (reason, Outcome::Left { well: false }),
+            Err(NoClient::Usage(reason)) => (reason, Outcome::Usage),
+        };
+        // Nobody reading is no other error than this one.
+        let _ = front.error(&reason).await;
+        break outcome;
     };
-    let person = front.person;
+    let (person, failed) = (front.person, front.failed);
     front.gate.release();
     let aborted = tokio::select! {
         () = front.screen.finish() => false,
         () = signals.next() => true,
+        () = tokio::time::sleep(LAST), if outcome == Outcome::Aborted => true,
     };
     drop(restore);
     match outcome {
         _ if aborted => ExitCode::from(start::INTERRUPTED),
         Outcome::Aborted => ExitCode::from(start::INTERRUPTED),
         // A person has seen what failed; a script must be able to ask.
-        Outcome::Left { well } if well || person => ExitCode::SUCCESS,
+        Outcome::Left { well } if well && !failed || person => ExitCode::SUCCESS,
         Outcome::Left { .. } => ExitCode::FAILURE,
+        Outcome::Usage => ExitCode::from(USAGE),
         Outcome::Refused => ExitCode::from(REFUSED),
         Outcome::Lost => ExitCode::from(LOST),
     }
@@ -156,9 +168,15 @@ pub(super) struct Front {
     known: Arc<Mutex<Known>>,
     /// What the user is called, where that is known before there is a connection.
     pub(super) name: Option<String>,
+    /// The rooms where the user will be, where that is known before there is a connection.
+    pub(super) rooms: Vec<String>,
+    /// The file for what is half typed on a full screen, where that is kept.
+    pub(super) drafts: Option<PathBuf>,
     history: Option<HistoryFile>,
     /// The history could not be written the last time.
     unwritten: bool,
+    /// Something was not done before there was anybody to talk to, and was told.
+    failed: bool,
 }
 
 /// What is completed.
@@ -170,10 +188,13 @@ struct Known {
 
 impl Front {
     fn open(manner: Manner, log: &Log) -> io::Result<Self> {
-        let (style, person) = (manner.look.style(), manner.look.person && !manner.json && !manner.deaf);
+        let style = Style { language: manner.language, ..manner.look.style() };
+        let person = manner.look.person && !manner.json && (!manner.deaf || manner.full.is_some());
         let gate = Gate::new();
         let known = Arc::new(Mutex::new(Known::default()));
-        let (input, screen) = if person {
+        let (input, screen) = if manner.full.is_some() {
+            full::open(&manner, log)?
+        } else if person {
             let known = known.clone();
             let completer: Completer = Arc::new(move |typed| {
                 let known = lock(&known);
@@ -182,12 +203,28 @@ impl Front {
             });
             let mut line = Line::open(completer, manner.typed.clone(), gate.clone()).map_err(io::Error::other)?;
             let screen = Screen::new(style, line.printer().map_err(io::Error::other)?)?;
+            if let Some(why) = line.unkept() {
+                screen.show_first(style.error(manner.language.say(Word::NoTyped, &[&why])));
+            }
             log.show_on(&screen);
             (Input::new(move |prompt| line.read(prompt))?, screen)
         } else {
             (Input::new(plain::reader())?, Screen::new(style, plain::print)?)
         };
-        Ok(Self { manner, person, input, screen, gate, known, name: None, history: None, unwritten: false })
+        Ok(Self {
+            manner,
+            person,
+            input,
+            screen,
+            gate,
+            known,
+            name: None,
+            rooms: Vec::new(),
+            drafts: None,
+            history: None,
+            unwritten: false,
+            failed: false,
+        })
     }
 
     /// Asks for a line before there is anybody to talk to; a pipe is shown what is asked for, a program is not.
@@ -207,6 +244,15 @@ impl Front {
             return self.show(Shown::Out(json::error(text))).await;
         }
         self.show(self.screen.style().error(text)).await
+    }
+
+    /// Tells what was not done, for which there is an exit code at the end.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub(super) async fn fail(&mut self, text: &str) -> Result<(), Closed> {
+        self.failed = true;
+        self.error(text).await
     }
 
     /// Tells what was wrong with an answer, so that a person can give another.
@@ -230,17 +276,25 @@ impl Front {
 
     async fn line(&mut self, what: Word, or_none: bool) -> Result<String, NoClient> {
         let prompt = format!("{} ", self.manner.language.text(what));
+        if self.screen.is_full() {
+            let asks = Told::Asks { what, or_none };
+            self.screen.tell(asks).await.map_err(|Closed| NoClient::Left)?;
+        } else
         // A line that is being typed already keeps the prompt that it has.
         if !self.manner.json && (!self.person || self.input.is_asked()) {
             self.show(Shown::Out(prompt.trim_end().to_owned())).await.map_err(|Closed| NoClient::Left)?;
         }
         loop {
-            self.input.ask(prompt.clone());
+            self.input.ask(Prompt::always(prompt.clone()));
             match self.input.next().await {
                 Typed::Line(line) if line.trim().is_empty() && !or_none => {}
                 Typed::Line(line) => return Ok(line.trim().to_owned()),
-                Typed::Bad(reason) => self.error(&reason).await.map_err(|Closed| NoClient::Left)?,
+                Typed::Bad(word, why) => {
+                    self.error(&self.say(word, &[&why])).await.map_err(|Closed| NoClient::Left)?;
+                }
                 Typed::End | Typed::Interrupt => return Err(NoClient::Left),
+                // There is nobody yet to say it to.
+                Typed::Say { .. } | Typed::Ask(_) => {}
             }
         }
     }
@@ -264,11 +318,9 @@ impl Front {
             Ok(lines) => {
                 for line in lines {
                     let event = history::read(&line).map_or(Event::Notice(line), Event::Message);
-                    let shown = match self.manner.json {
-                        true => Some(Shown::Out(json::event(&event))),
-                        false => self.told(&event, &Here::default()),
-                    };
-                    if let Some(shown) = shown {
+                    if self.is_told() {
+                        self.tell_event(&event).await?;
+                    } else if let Some(shown) = self.told(&event, &Here::default()) {
                         self.show(shown).await?;
                     }
                 }
@@ -305,6 +357,18 @@ impl Front {
     /// What this front is to do.
     pub(super) fn manner(&self) -> &Manner {
         &self.manner
+    }
+
+    /// Whether there is a program, or a full screen, that is told each thing as it happens.
+    fn is_told(&self) -> bool {
+        self.manner.json || self.screen.is_full()
+    }
+
+    async fn tell_event(&self, event: &Event) -> Result<(), Closed> {
+        if self.screen.is_full() {
+            return self.screen.tell(Told::Event(event.clone())).await;
+        }
+        self.show(Shown::Out(json::event(event))).await
     }
 
     async fn show(&self, shown: Shown) -> Result<(), Closed> {

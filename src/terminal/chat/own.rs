@@ -19,6 +19,8 @@ pub(super) struct Text {
     id: TextId,
     pub(super) text: Arc<str>,
     pub(super) state: Option<State>,
+    /// It was written to a connection, perhaps to one that broke.
+    sent: bool,
     /// Its state is shown then, if it stays so long.
     due: Option<Instant>,
 }
@@ -28,7 +30,7 @@ impl Own {
         if self.texts.len() >= MOST {
             self.texts.pop_front();
         }
-        self.texts.push_back(Text { id, text, state: None, due: None });
+        self.texts.push_back(Text { id, text, state: None, sent: false, due: None });
     }
 
     /// Whether this run knows the text.
@@ -40,6 +42,7 @@ impl Own {
     pub(super) fn advance(&mut self, id: &TextId, state: &State, now: Instant) {
         let Some(text) = self.texts.iter_mut().find(|text| text.id == *id) else { return };
         text.state = Some(state.clone());
+        text.sent |= matches!(state, State::Sent);
         let last = match state {
             State::Failed(_) => true,
             State::Delivered { by, of } => by >= of,
@@ -77,6 +80,12 @@ impl Own {
         };
         self.texts.iter().filter(open).count()
     }
+
+    /// Texts that wait here and never were on a connection.
+    pub(super) fn unsent(&self) -> usize {
+        let waits = |text: &&Text| !text.sent && matches!(text.state, None | Some(State::Queued));
+        self.texts.iter().filter(waits).count()
+    }
 }
 
 /// Texts that are remembered: as many as a client takes while it cannot send.
@@ -111,6 +120,21 @@ mod tests {
         assert_eq!(own.take(Some(later)).len(), 1);
         own.advance(&TextId::random(), &State::Accepted, later);
         assert_eq!((own.due(), own.knows(&one), own.last().count()), (None, true, 2));
+    }
+
+    #[test]
+    fn what_was_never_sent_is_told_from_what_may_have_arrived() {
+        let (mut own, now) = (Own::default(), Instant::now());
+        let ids: [TextId; 3] = std::array::from_fn(|_| TextId::random());
+        for id in &ids {
+            own.add(id.clone(), "text".into());
+            own.advance(id, &State::Queued, now);
+        }
+        own.advance(&ids[1], &State::Sent, now);
+        own.advance(&ids[2], &State::Sent, now);
+        // The connection broke, and it waits again.
+        own.advance(&ids[2], &State::Queued, now);
+        assert_eq!((own.unsettled(false), own.unsent()), (3, 1));
     }
 
     #[test]

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::json::{self, Order};
+use super::json::{self, ABILITIES, Order};
 use super::own::Own;
 use super::tell::{Here, seconds};
 use super::{Front, lock};
 use crate::client::{Ability, Ask, Client, Ended, Event, Events, Happened, State};
 use crate::terminal::commands::{Command, Commands};
-use crate::terminal::input::Typed;
+use crate::terminal::full::Told;
+use crate::terminal::input::{BARE, Prompt, Typed};
 use crate::terminal::screen::{Closed, Shown};
 use crate::terminal::signals::Signals;
 use crate::terminal::words::Word;
@@ -26,6 +27,8 @@ pub(super) enum Outcome {
     Left { well: bool },
     /// The user did not want to wait for the end.
     Aborted,
+    /// An option is wrong.
+    Usage,
     /// The server does not let the user in.
     Refused,
     /// The connection is lost, and there was to be one only.
@@ -52,6 +55,8 @@ pub(super) struct Talk<'a> {
     /// When the user is asked for a line, also if it is not known yet where that goes.
     prompt_at: Instant,
     failed: bool,
+    /// How the last search goes on, where it does.
+    older: Option<Ask>,
     ended: Option<Ended>,
 }
 
@@ -67,6 +72,8 @@ impl<'a> Talk<'a> {
     pub(super) fn new(client: Client, events: Events, front: &'a mut Front) -> Self {
         let commands = Commands::of_client(|ability| client.can(ability));
         lock(&front.known).commands = Some(commands.clone());
+        front.gate.hold();
+        front.gate.set_offline(true);
         Self {
             client,
             events,
@@ -81,6 +88,7 @@ impl<'a> Talk<'a> {
             nowhere: false,
             prompt_at: Instant::now() + PATIENCE,
             failed: false,
+            older: None,
             ended: None,
         }
     }
@@ -91,12 +99,18 @@ impl<'a> Talk<'a> {
             biased;
             talked = self.talk() => talked,
             // Outside of it, as it may be waiting for a screen that takes nothing more.
-            () = signals.next() => Ok(()),
+            () = signals.next() => {
+                self.front.screen.hurry();
+                Ok(())
+            }
         };
         self.front.gate.release();
         let left = tokio::select! {
             left = self.leave() => talked.and(left),
-            () = signals.next() => return Outcome::Aborted,
+            () = signals.next() => {
+                self.tell_aborted();
+                return Outcome::Aborted;
+            }
         };
         match self.ended {
             Some(Ended::Refused(_)) => Outcome::Refused,
@@ -106,7 +120,14 @@ impl<'a> Talk<'a> {
     }
 
     async fn talk(&mut self) -> Result<(), Closed> {
-        if self.front.manner.json {
+        if self.front.screen.is_full() {
+            let can =
+                ABILITIES.iter().map(|(ability, _)| *ability).filter(|ability| self.client.can(*ability)).collect();
+            let (commands, name) = (self.commands.clone(), self.here.name.clone());
+            let rooms = std::mem::take(&mut self.front.rooms);
+            let drafts = self.front.drafts.take();
+            self.front.screen.tell(Told::Begins { can, commands, name, rooms, drafts }).await?;
+        } else if self.front.manner.json {
             let hello = json::hello(self.front.manner.mode, |ability| self.client.can(ability));
             self.front.show(Shown::Out(hello)).await?;
         } else if !self.front.manner.deaf {
@@ -145,13 +166,13 @@ impl<'a> Talk<'a> {
 
     /// Says goodbye when what is under way has arrived and what was asked is answered, and shows what came until then.
     async fn leave(&mut self) -> Result<(), Closed> {
-        self.tell_waiting().await?;
+        // What was typed is said, also when nobody looks any more.
+        let mut shown = self.tell_waiting().await;
         if self.ended.is_none() {
             let client = self.client.clone();
             self.meanwhile(client.leave()).await;
         }
-        // What was typed is said, also when nobody looks any more.
-        let mut shown = self.catch_up().await;
+        shown = self.catch_up().await.and(shown);
         while let Some(event) = self.events.next().await {
             shown = self.hear(event).await.and(shown);
         }
@@ -172,13 +193,43 @@ impl<'a> Talk<'a> {
     /// Says what was not done when it ended.
     async fn tell_end(&mut self) -> Result<(), Closed> {
         match self.ended.clone() {
-            Some(Ended::Left { unsettled }) if unsettled > 0 => {
-                let word = if self.front.manner.keeps { Word::UnsettledKept } else { Word::Unsettled };
-                self.error(word, &[&unsettled]).await
+            Some(Ended::Left { unsettled }) => {
+                for text in self.open_texts(unsettled) {
+                    self.wrong(&text).await?;
+                }
+                Ok(())
             }
-            Some(Ended::Refused(reason)) => self.error(Word::NotLetIn, &[&reason]).await,
-            Some(Ended::Lost(reason)) => self.error(Word::EndedLost, &[&reason]).await,
+            Some(Ended::Refused(reason)) => {
+                let reason = self.front.manner.taken(&reason).unwrap_or(reason);
+                self.error(Word::NotLetIn, &[&reason]).await
+            }
+            Some(Ended::Lost(reason)) => {
+                let word = if self.was_connected() { Word::EndedLost } else { Word::EndedUnreached };
+                let server = self.front.manner.server.clone();
+                self.error(word, &[&server, &reason]).await
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// What becomes of so many texts of which nobody knows whether they arrived.
+    fn open_texts(&self, unsettled: usize) -> Vec<String> {
+        let say = |word, count: usize| (count > 0).then(|| self.front.say(word, &[&count]));
+        if self.front.manner.keeps {
+            return say(Word::UnsettledKept, unsettled).into_iter().collect();
+        }
+        let unsent = self.own.unsent().min(unsettled);
+        [say(Word::NeverSent, unsent), say(Word::Unsettled, unsettled - unsent)].into_iter().flatten().collect()
+    }
+
+    /// The same for whoever does not wait for the end. A program has been told how far each came.
+    fn tell_aborted(&self) {
+        if self.front.manner.json || self.ended.is_some() {
+            return;
+        }
+        let unsettled = self.own.unsettled(self.front.manner.unconfirmed);
+        for text in self.open_texts(unsettled) {
+            self.front.screen.show_at_once(self.front.screen.style().error(text));
         }
     }
 
@@ -205,23 +256,32 @@ impl<'a> Talk<'a> {
         Ok(())
     }
 
-    fn prompt(&self) -> String {
-        match (&self.here.name, &self.here.to) {
+    fn prompt(&self) -> Prompt {
+        let goes = match (&self.here.name, &self.here.to) {
             (Some(name), _) if self.front.manner.named => format!("{name} > "),
-            (_, Some(to)) => format!("to {to}> "),
-            _ => "> ".to_owned(),
-        }
+            (_, Some(to)) => self.front.say(Word::PromptTo, &[to]),
+            _ => BARE.to_owned(),
+        };
+        Prompt::new(&goes, self.front.manner.language.text(Word::Offline), self.connection == Connection::Up)
     }
 
     /// Does what a line says; true when that is to leave.
     async fn obey(&mut self, typed: Typed) -> Result<bool, Closed> {
         let line = match typed {
             Typed::Line(line) => line,
-            Typed::Bad(reason) => {
-                self.wrong(&reason).await?;
+            Typed::Bad(word, why) => {
+                self.error(word, &[&why]).await?;
                 return Ok(false);
             }
             Typed::End | Typed::Interrupt => return Ok(true),
+            Typed::Say { to, text } => {
+                self.say(to.as_deref(), &text, None).await?;
+                return Ok(false);
+            }
+            Typed::Ask(ask) => {
+                self.ask(ask).await?;
+                return Ok(false);
+            }
         };
         if self.front.manner.json && line.trim_start().starts_with('{') {
             return self.carry_out(&line).await;
@@ -270,7 +330,11 @@ impl<'a> Talk<'a> {
             Command::Leave(room) => Ask::Leave { room: room.map(text) },
             Command::Rename(name) => Ask::Rename { name: text(name) },
             Command::History(count) => Ask::History { room: None, before: None, limit: count.unwrap_or(HISTORY) },
-            Command::Search(what) => Ask::Search { room: None, text: text(what) },
+            Command::Search(what) => Ask::Search { room: None, text: text(what), before: None },
+            Command::More => match self.older.take() {
+                Some(older) => older,
+                None => return self.error(Word::NoMore, &[]).await.map(|()| false),
+            },
             Command::Own(command) => Ask::Own { command: text(command) },
         };
         self.ask(ask).await?;
@@ -294,6 +358,9 @@ impl<'a> Talk<'a> {
             Ok(id) => {
                 if self.front.manner.json {
                     self.front.show(Shown::Out(json::taken(&id, reference.as_ref()))).await?;
+                } else if self.front.screen.is_full() {
+                    let told = Told::Taken { id: id.clone(), to: to.map(str::to_owned), text: text.into() };
+                    self.front.screen.tell(told).await?;
                 }
                 self.own.add(id, text.into());
                 Ok(())
@@ -325,11 +392,12 @@ impl<'a> Talk<'a> {
                 self.here.name.clone_from(name);
                 let first = !self.was_connected();
                 self.connection = Connection::Up;
+                self.front.gate.set_offline(false);
                 if !self.client.can(Ability::Select) {
                     self.prompt_at = Instant::now();
                 }
                 self.show(&event).await?;
-                self.here.again = true;
+                self.here.connected();
                 let wanted = self.front.manner.history > 0 && !self.nowhere && self.client.can(Ability::History);
                 if first && resumed.is_none() && wanted {
                     let limit = self.front.manner.history;
@@ -337,8 +405,10 @@ impl<'a> Talk<'a> {
                 }
                 return Ok(());
             }
-            Event::Lost { retry_in, .. } => {
+            Event::Lost { reason, retry_in } => {
+                shown = self.here.lost(reason);
                 self.prompt_at = Instant::now();
+                self.front.gate.set_offline(true);
                 let ever = self.was_connected();
                 self.connection = Connection::Down { until: Instant::now() + *retry_in, ever };
             }
@@ -356,6 +426,13 @@ impl<'a> Talk<'a> {
                 if !message.past {
                     self.failed |= !self.front.record(message).await?;
                 }
+            }
+            Event::Found { room, text, before, .. } => {
+                self.older = before.map(|before| Ask::Search {
+                    room: Some(room.clone()),
+                    text: text.clone(),
+                    before: Some(before),
+                });
             }
             Event::Restored { id, text, .. } => self.own.add(id.clone(), text.clone()),
             Event::State { id, state } => {
@@ -377,14 +454,15 @@ impl<'a> Talk<'a> {
                 self.know(user);
             }
             Event::Users { names, .. } | Event::Rooms(names) => names.iter().for_each(|name| self.know(name)),
-            Event::Refused { .. } => {
+            Event::Refused { code, .. } => {
                 self.failed = true;
                 self.entering = false;
                 // Where texts go instead is told next.
                 self.prompt_at = Instant::now() + SOON;
                 let went = self.went.take();
-                // Where there are no rooms texts wait for whoever is wanted.
-                if self.here.to.is_none() && self.client.can(Ability::Enter) {
+                // Where there are no rooms texts wait for whoever is wanted, if that can be anybody.
+                let waits = !self.client.can(Ability::Enter) && code.as_deref() != Some("bad_nickname");
+                if self.here.to.is_none() && !waits {
                     self.here.to = went;
                 }
             }
@@ -398,12 +476,12 @@ impl<'a> Talk<'a> {
             }
             _ => {}
         }
-        if shown || self.front.manner.json { self.show(&event).await } else { Ok(()) }
+        if shown || self.front.is_told() { self.show(&event).await } else { Ok(()) }
     }
 
     async fn show(&self, event: &Event) -> Result<(), Closed> {
-        if self.front.manner.json {
-            return self.front.show(Shown::Out(json::event(event))).await;
+        if self.front.is_told() {
+            return self.front.tell_event(event).await;
         }
         match self.front.told(event, &self.here) {
             Some(step) if matches!(event, Event::Connected { .. } | Event::Lost { .. }) => self.front.step(step).await,
@@ -416,7 +494,7 @@ impl<'a> Talk<'a> {
     async fn show_states(&mut self, now: Option<Instant>) -> Result<(), Closed> {
         for (text, state) in self.own.take(now) {
             // A program was told each as it came.
-            if !self.front.manner.json {
+            if !self.front.is_told() {
                 self.front.show(self.front.state(&text, &state)).await?;
             }
         }

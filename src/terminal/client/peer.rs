@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::{DEFAULT_PORT, ELSEWHERE, Mode, Start, port_or_0};
+use super::{DEFAULT_PORT, Mode, Start, port_or_0};
 use crate::address::{Address, Host, Protocol, parse_port};
 use crate::name::{UserName, is_reserved};
 use crate::peer::{Peer, PeerError};
 use crate::registry::{RegistryClient, RegistryError};
 use crate::secret::Secret;
+use crate::terminal::chat;
+use crate::terminal::full::Theme;
 use crate::terminal::line::Restore;
 use crate::terminal::look::{Look, complain};
 use crate::terminal::options::Exit;
@@ -23,7 +25,7 @@ use crate::terminal::session::{self, Ended};
 use crate::terminal::settings::Settings;
 use crate::terminal::signals::Signals;
 use crate::terminal::start::{self, INTERRUPTED, Log};
-use crate::terminal::words::Language;
+use crate::terminal::words::{Language, Word};
 
 /// Talk to other users from the terminal.
 #[derive(ArgsInfo, Debug, Default, FromArgs)]
@@ -32,7 +34,7 @@ use crate::terminal::words::Language;
     usage = "--name NAME [OPTIONS]\n       {command_name} COMMAND [OPTIONS]",
     example = "talk-client --name ann\ntalk-client --name bob --port 8081 --protocol websocket\nprintf ':user bob\\nhi\\n' | talk-client --name ann --port 0",
     note = "Type :help for the commands.",
-    note = "Every option may also come from the environment (TALK_NAME, TALK_REGISTRY,\nTALK_HOST, TALK_PORT, TALK_PROTOCOL, TALK_PUBLIC_URL, TALK_CONFIG), or else\nfrom the file talk/client.toml in the platform's configuration directory,\nunder the same names: name = \"ann\". TALK_DATA names a directory for data,\ninstead of the platform's; RUST_LOG says what is logged to stderr;\nNO_COLOR=1 switches colours off."
+    note = "What has a value may also come from the environment: TALK_NAME, TALK_REGISTRY,\nTALK_HOST, TALK_PORT, TALK_PROTOCOL and TALK_PUBLIC_URL, or else, under the\nsame names (name = \"ann\"), from the file talk/client.toml in the platform's\nconfiguration directory; and TALK_CONFIG, TALK_THEME and TALK_LANG, for which\nthe file has no names. What has none, as --tui, is to be typed. TALK_DATA\nnames a directory for data, instead of the platform's; RUST_LOG says what is\nlogged to stderr; NO_COLOR=1 switches colours off."
 )]
 pub(super) struct Arguments {
     /// your name, at most 64 letters, digits, '_', '.' and '-' (required)
@@ -57,9 +59,15 @@ pub(super) struct Arguments {
     /// print each event as a JSON object, and take commands as such
     #[argh(switch)]
     json: bool,
-    /// the language: en or ru (default: that of the environment)
+    /// the language: en or ru (default: TALK_LANG, else that of the environment)
     #[argh(option, arg_name = "language")]
     lang: Option<String>,
+    /// show a full screen; F1 shows its keys
+    #[argh(switch)]
+    tui: bool,
+    /// its colours: dark, light or plain (default: TALK_THEME, else what fits the terminal)
+    #[argh(option, arg_name = "theme")]
+    theme: Option<String>,
     /// read settings from this file, which must exist
     #[argh(option, arg_name = "file")]
     config: Option<String>,
@@ -90,6 +98,7 @@ pub(super) struct PeerOptions {
     look: Look,
     language: Language,
     json: bool,
+    full: Option<Theme>,
 }
 
 impl PeerOptions {
@@ -98,9 +107,10 @@ impl PeerOptions {
     pub(super) fn read(given: &Arguments, start: Start) -> Result<Self, Exit> {
         let settings = start.settings(given.config.as_deref())?;
         let language = start.language(given.lang.as_deref())?;
+        let full = start.full(given.tui, given.theme.as_deref(), given.json)?;
         // A program is no person, also on a terminal.
         let look = Look { person: start.look.person && !given.json, ..start.look };
-        Ok(Self { language, ..Self::layered(given, &settings, look, start.data)? })
+        Ok(Self { language, full, ..Self::layered(given, &settings, look, start.data)? })
     }
 
     fn layered(given: &Arguments, settings: &Settings, look: Look, data: Option<PathBuf>) -> Result<Self, Exit> {
@@ -134,6 +144,7 @@ impl PeerOptions {
             look,
             language: Language::default(),
             json: given.json,
+            full: None,
         })
     }
 
@@ -160,16 +171,13 @@ impl PeerOptions {
 
     async fn talk(&self, style: Style, log: &Log) -> Result<Ended, String> {
         // Before anything is registered: from here on a signal means an orderly end.
-        let mut signals = Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
+        let mut signals = Signals::listen().map_err(|error| self.language.say(Word::NoSignals, &[&error]))?;
         let kept = match &self.data {
             Some(directory) => KeptSecret::take(directory, self.registry.base(), &self.name),
-            None => Err(io::Error::other("there is no home directory; set TALK_DATA")),
+            None => Err(io::Error::other(self.language.text(Word::NoHome))),
         };
         if let Err(error) = &kept {
-            complain(
-                style,
-                &format!("cannot keep a secret ({error}): after a crash your name is free only in a minute"),
-            );
+            complain(style, &self.language.say(Word::NoSecretKept, &[error]));
         }
         let secret = kept.as_ref().map_or_else(|_| Secret::random(), |kept| kept.secret.clone());
         let builder = Peer::builder(self.name.clone()).registry(self.registry.clone()).secret(secret);
@@ -197,48 +205,50 @@ impl PeerOptions {
             }
         };
         let in_use = kept.as_ref().is_ok_and(KeptSecret::is_in_use);
-        let (peer, events) = started.map_err(|error| advice(&error, in_use, self.registry.base()))?;
+        let (peer, events) = started.map_err(|error| advice(&error, in_use, self.registry.base(), self.language))?;
         let history = kept.is_ok().then(|| self.data.as_ref().map(|data| data.join("history"))).flatten();
         let terminal = self.look.person.then_some(log);
         let (language, json) = (self.language, self.json);
-        let manner = session::Manner { style, language, json, history, terminal };
+        let full = self.full.map(|theme| chat::Manner {
+            mode: "peer",
+            look: self.look,
+            language,
+            typed: history.clone(),
+            full: Some(theme),
+            ..chat::Manner::default()
+        });
+        let manner = session::Manner { style, language, json, full, history, terminal };
         let restore = Restore::new();
         let ended = session::run(peer, events, manner, &mut signals).await;
         drop(restore);
         // The lock on the secret is held until here.
         drop(kept);
-        ended.map_err(|error| format!("the terminal: {error}"))
+        ended.map_err(|error| language.say(Word::TerminalFails, &[&error]))
     }
 }
 
 /// What to do about a peer that did not start.
-fn advice(error: &PeerError, name_in_use_here: bool, registry: &str) -> String {
+fn advice(error: &PeerError, name_in_use_here: bool, registry: &str, language: Language) -> String {
     match error {
-        PeerError::Taken(name) if name_in_use_here => {
-            format!("{error}: another talk-client runs as {name} on this computer; choose another with --name")
-        }
-        PeerError::Taken(_) => format!("{error}; choose another with --name"),
-        PeerError::Unspecified(_) => format!("{error} with --public-url"),
-        PeerError::Listen(_) => {
-            format!("{error}; {ELSEWHERE}")
-        }
-        PeerError::Registry(error) => no_registry(error, registry),
+        PeerError::Taken(name) if name_in_use_here => language.say(Word::NameInUse, &[error, name]),
+        PeerError::Taken(_) => language.say(Word::OtherName, &[error]),
+        PeerError::Unspecified(_) => language.say(Word::PublicUrl, &[error]),
+        PeerError::Listen(_) => language.say(Word::OtherPlace, &[error]),
+        PeerError::Registry(error) => no_registry(error, registry, language),
         _ => error.to_string(),
     }
 }
 
 /// What to do about a registry that takes nobody, and may be none.
-fn no_registry(error: &RegistryError, registry: &str) -> String {
+fn no_registry(error: &RegistryError, registry: &str, language: Language) -> String {
+    let registries = language.text(Word::Registries);
     match error {
         RegistryError::Unsupported { status, detail } | RegistryError::Refused { status: status @ 500.., detail } => {
-            format!("what answers at {registry} does not look like a registry ({status}: {detail}); {REGISTRIES}")
+            language.say(Word::NoRegistry, &[&registry, status, detail, &registries])
         }
-        RegistryError::Malformed { .. } => format!("{error}; {REGISTRIES}"),
-        RegistryError::Forbidden => format!(
-            "the registry at {registry} lets nobody in who calls it so; take its IP address, or let talk-server know the \
-             name by its --allow-host"
-        ),
-        _ => format!("the registry at {registry} does not take you: {error}"),
+        RegistryError::Malformed { .. } => format!("{error}; {registries}"),
+        RegistryError::Forbidden => language.say(Word::RegistryForbids, &[&registry]),
+        _ => language.say(Word::RegistryRefuses, &[&registry, error]),
     }
 }
 
@@ -296,9 +306,6 @@ fn public_place(url: &str) -> Result<(Host, u16), String> {
     Ok((host, port))
 }
 
-/// Where there are registries.
-const REGISTRIES: &str =
-    "--registry URL names another: 'registry' is at http://127.0.0.1:8088, and a talk-server has one at its port, 7000";
 const DEFAULT_REGISTRY: &str = "http://127.0.0.1:8088";
 /// How long a signal while the client signs on waits for the registry, so that no entry stays behind.
 const TAKE_BACK: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 //! Room mode: `talk-client room --server URL --nick N`.
 
-use std::io;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,7 +15,8 @@ use crate::secret::Password;
 use crate::terminal::chat::{self, Front, Manner, NoClient};
 use crate::terminal::options::Exit;
 use crate::terminal::screen::Closed;
-use crate::terminal::secrets::{private_directory, read_secret};
+use crate::terminal::secrets::{may_be_opened, private_directory, read_secret, why};
+use crate::terminal::words::Word;
 
 /// Take part in the rooms of a talk-server.
 #[derive(ArgsInfo, Debug, Default, FromArgs)]
@@ -24,10 +25,10 @@ use crate::terminal::secrets::{private_directory, read_secret};
     name = "room",
     help_triggers("-h", "--help"),
     usage = "--nick NICK [OPTIONS]",
-    example = "talk-client room --nick ann\ntalk-client room --server http://chat.example:7000 --nick ann --room tea\nprintf 'the backup is done\\n' | talk-client room --nick cron",
+    example = "talk-client room --nick ann\ntalk-client room --server http://chat.example:7000 --nick ann --room tea\nprintf 'the backup is done\\n' | talk-client room --nick cron --room global",
     note = "Type :help for the commands. What was typed and not accepted by the server\nwaits for the next start; so does the place up to which a room was read.",
-    note = "The options may also come from the environment (TALK_SERVER, TALK_NICK,\nTALK_ROOM, TALK_SECRET_FILE), or else from the file talk/client.toml in the\nplatform's configuration directory, under the same names: nick = \"ann\".",
-    note = "Exit codes: 0 all went well, 1 something was not done, and was told, 2 an\noption is wrong, 3 the server does not let you in, 4 the connection was\nlost, and there was to be one only (--once)."
+    note = "What has a value may also come from the environment: TALK_SERVER, TALK_NICK,\nTALK_ROOM, TALK_SECRET_FILE and TALK_HISTORY, or else, under the same names\n(nick = \"ann\"), from the file talk/client.toml in the platform's configuration\ndirectory; and TALK_CONFIG, TALK_THEME and TALK_LANG, for which the file has\nno names.",
+    note = "Exit codes: 0 all went well, 1 something was not done, and was told, 2 an\noption is wrong, 3 the server does not let you in, 4 the connection was\nlost, and there was to be one only (--once), 130 a second Ctrl-C did not\nwait."
 )]
 pub(super) struct Arguments {
     /// the server (default http://127.0.0.1:7000)
@@ -57,7 +58,13 @@ pub(super) struct Arguments {
     /// print each event as a JSON object, and take commands as such
     #[argh(switch)]
     json: bool,
-    /// the language: en or ru (default: that of the environment)
+    /// show a full screen; F1 shows its keys
+    #[argh(switch)]
+    tui: bool,
+    /// its colours: dark, light or plain (default: TALK_THEME, else what fits the terminal)
+    #[argh(option, arg_name = "theme")]
+    theme: Option<String>,
+    /// the language: en or ru (default: TALK_LANG, else that of the environment)
     #[argh(option, arg_name = "language")]
     lang: Option<String>,
     /// read settings from this file, which must exist
@@ -87,6 +94,7 @@ impl RoomOptions {
     pub(super) fn read(given: &Arguments, start: Start) -> Result<Self, Exit> {
         let settings = start.settings(given.config.as_deref())?;
         let manner = start.manner("room", given.lang.as_deref(), given.json)?;
+        let full = start.full(given.tui, given.theme.as_deref(), given.json)?;
         let person = start.look.person && !given.json;
         let server =
             settings.value("server", given.server.as_deref(), parse_base)?.unwrap_or_else(|| DEFAULT_SERVER.into());
@@ -102,8 +110,8 @@ impl RoomOptions {
         if rooms.is_empty() {
             rooms.extend(settings.value("room", None, room)?);
         }
-        let secret =
-            settings.value("secret-file", given.secret_file.as_deref(), |path| read_secret(Path::new(path)))?;
+        let secret = settings
+            .value("secret-file", given.secret_file.as_deref(), |path| read_secret(Path::new(path), manner.language))?;
         let account = start.asks_secret(given.account, secret.is_some())?;
         let count = |count: &str| match count.parse() {
             Ok(count) if count <= MOST_HISTORY => Ok(count),
@@ -112,7 +120,8 @@ impl RoomOptions {
         let history = settings.value("history", given.history.as_deref(), count)?;
         let history = history.unwrap_or(if person { HISTORY } else { 0 });
         let (once, forget, data) = (given.once, given.forget, start.data);
-        let manner = Manner { history, keeps: !forget, ..manner };
+        let place = server.split_once("://").map_or(server.as_str(), |(_, place)| place).to_owned();
+        let manner = Manner { history, keeps: !forget, server: place, full, ..manner };
         Ok(Self { manner, data, server, nick, rooms, secret, account, once, forget })
     }
 
@@ -142,22 +151,19 @@ impl RoomOptions {
         let mut options = self.options();
         match self.kept() {
             Ok(Some((journal, session))) => {
-                if self.rooms.is_empty() && !session.exists() {
-                    options = options.enter(GLOBAL);
-                }
+                front.drafts = Some(session.with_extension("drafts"));
                 options = options.journal(journal).session(session);
             }
-            Ok(None) => options = self.at_least_global(options),
+            Ok(None) => {}
             Err(reason) => {
-                options = self.at_least_global(options);
                 front.error(&reason).await.map_err(|Closed| NoClient::Left)?;
             }
         }
+        if options.rooms().is_empty() {
+            options = options.enter(GLOBAL);
+        }
+        front.rooms = options.rooms();
         options.connect().map_err(|error| NoClient::Wrong(error.to_string()))
-    }
-
-    fn at_least_global(&self, options: Options) -> Options {
-        if self.rooms.is_empty() { options.enter(GLOBAL) } else { options }
     }
 
     /// The files that are for the next start.
@@ -165,18 +171,20 @@ impl RoomOptions {
         if self.forget {
             return Ok(None);
         }
-        let failed = |error: io::Error| format!("nothing can be kept for the next start: {error}");
-        let directory =
-            self.data.clone().ok_or_else(|| failed(io::Error::other("there is no home directory; set TALK_DATA")))?;
-        private_directory(&directory).map_err(failed)?;
+        let language = self.manner.language;
+        let failed = |error: &dyn Display| language.say(Word::NothingKept, &[error]);
+        let directory = self.data.clone().ok_or_else(|| failed(&language.text(Word::NoHome)))?;
+        private_directory(&directory).map_err(|error| failed(&error))?;
         // The file's name comes from a hash, never from what somebody typed.
         let id = blake3::hash(format!("room\n{}\n{}", self.server, self.nick).as_bytes()).to_hex();
-        match Journal::open(&directory.join(format!("{id}.journal"))) {
-            Ok(journal) => Ok(Some((journal, directory.join(format!("{id}.session"))))),
-            Err(JournalError::InUse(_)) => {
-                Err("another talk-client runs under this nickname; nothing is kept for the next start".to_owned())
-            }
-            Err(error) => Err(format!("nothing can be kept for the next start: {error}")),
+        let (journal, session) = (directory.join(format!("{id}.journal")), directory.join(format!("{id}.session")));
+        for path in [&journal, &session] {
+            may_be_opened(path).map_err(|error| failed(&why(&error, language)))?;
+        }
+        match Journal::open(&journal) {
+            Ok(journal) => Ok(Some((journal, session))),
+            Err(JournalError::InUse(_)) => Err(language.text(Word::NicknameInUse).to_owned()),
+            Err(error) => Err(failed(&error)),
         }
     }
 }

@@ -224,6 +224,14 @@ fn event() -> impl Strategy<Value = (Event, Heard)> {
             }
         ),
         vec(sign_in(), 0..4).prop_map(|sign_ins| (Event::Sessions(sign_ins.clone().into()), Heard::Sessions(sign_ins))),
+        (room(), anybody()).prop_map(|(room, names)| {
+            (Event::Users { room: room.clone(), names: names.as_str().into() }, Heard::Users { room, names })
+        }),
+        (anybody(), vec(any::<u32>(), 0..4)).prop_map(|(names, sessions)| {
+            let heard =
+                Heard::Rooms { names: names.clone(), sessions: sessions.iter().map(|n| u64::from(*n)).collect() };
+            (Event::Rooms { names: names.into(), sessions: sessions.into_iter().map(|n| n as usize).collect() }, heard)
+        }),
         anybody().prop_map(|text| (Event::System(text.as_str().into()), Heard::System(text))),
         (refusal(), option::of(message_id())).prop_map(|(why, id)| {
             let heard = Heard::Error { code: why.code().into(), body: why.to_string(), id: id.clone() };

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use argh::{ArgsInfo, FromArgs};
 
 use super::{
-    At, LISTEN_PORT, Table, WRITE_PORT, credential_path, history_count, newcomer, nickname, places, token, username,
-    whole_seconds,
+    At, LISTEN_PORT, Table, WRITE_PORT, credential_path, history_count, newcomer, nickname, places, server, token,
+    username, whole_seconds,
 };
 use crate::client::{Client, Events};
 use crate::secret::Secret;
@@ -28,7 +28,7 @@ use crate::terminal::words::Word;
     example = "talk-client chat --username ann\ntalk-client chat -lh chat.example -wh chat.example -cp account.json",
     note = "The account is the one of the token, else the one that is kept, else a new one\nby the name of --username; on a terminal the name is asked for. TALK_TOKEN may\nhold the token, where no list of processes shows it.",
     note = "Type :help for the commands.",
-    note = "Exit codes: 0 all went well, 1 something did not, and was told, 2 an option is\nwrong, 3 the server does not know the token, 4 the connection was lost,\nand there was to be one only (--once)."
+    note = "Exit codes: 0 all went well, 1 something did not, and was told, 2 an option is\nwrong, 3 the server does not know the token, 4 the connection was lost,\nand there was to be one only (--once), 130 a second Ctrl-C did not wait."
 )]
 pub(in crate::terminal::client) struct Arguments {
     /// the server to hear (default 127.0.0.1; -lh for short)
@@ -67,7 +67,16 @@ pub(in crate::terminal::client) struct Arguments {
     /// print each event as a JSON object, and take commands as such
     #[argh(switch)]
     json: bool,
-    /// the language: en or ru (default: that of the environment)
+    /// show a full screen; F1 shows its keys (default on a terminal)
+    #[argh(switch)]
+    tui: bool,
+    /// show lines, also on a terminal
+    #[argh(switch)]
+    line: bool,
+    /// the colours of the full screen: dark, light or plain (default: TALK_THEME, else what fits the terminal)
+    #[argh(option, arg_name = "theme")]
+    theme: Option<String>,
+    /// the language: en or ru (default: TALK_LANG, else that of the environment)
     #[argh(option, arg_name = "language")]
     lang: Option<String>,
 }
@@ -94,10 +103,12 @@ impl ChatOptions {
         let write = At::read("write-", write.0, write.1, WRITE_PORT)?;
         let listen = At::read("listen-", listen.0, listen.1, LISTEN_PORT)?;
         let manner = start.manner("chat", given.lang.as_deref(), given.json)?;
+        let full = start.full_or_line(given.tui, given.line, given.theme.as_deref(), given.json)?;
         let place = places(manner.language, &listen, &write);
+        let server = server(&listen, &write);
         let history = history_count(given.history.as_deref(), &start)?;
         Ok(Self {
-            manner: Manner { history, place, again: true, ..manner },
+            manner: Manner { history, place, again: true, server, full, ..manner },
             token: token(given.token.as_deref(), &start)?,
             username: username(given.username.as_deref())?,
             credentials: credential_path(given.credential_path.as_deref(), &start, &write),
@@ -138,9 +149,9 @@ impl ChatOptions {
     fn account(&self) -> Result<Option<Secret>, NoClient> {
         match (&self.token, &self.credentials) {
             (Some(token), _) => Ok(Some(token.clone())),
-            (None, Some(path)) => {
-                credentials::read(path).map(|account| account.map(|account| account.hash)).map_err(NoClient::Wrong)
-            }
+            (None, Some(path)) => credentials::read(path, self.manner.language)
+                .map(|account| account.map(|account| account.hash))
+                .map_err(NoClient::Wrong),
             (None, None) => Ok(None),
         }
     }

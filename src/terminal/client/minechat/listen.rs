@@ -24,7 +24,7 @@ use crate::terminal::screen::Closed;
     usage = "[OPTIONS]",
     example = "talk-client listen --host chat.example --history-path chat.txt",
     note = "It reads no input, comes back by itself when the connection is lost, and ends\nby Ctrl-C or SIGTERM. It says nothing of its own but errors, unless --logging\nis given; then news of the connection go to stderr.",
-    note = "Exit codes: 0 it was told to end, 1 the history could not be written, or\nanother program writes it, 2 an option is wrong, 4 the connection was lost,\nand there was to be one only (--once)."
+    note = "Exit codes: 0 it was told to end, 1 the history could not be written, or\nanother program writes it, 2 an option is wrong, 4 the connection was lost,\nand there was to be one only (--once), 130 a second Ctrl-C did not wait."
 )]
 pub(in crate::terminal::client) struct Arguments {
     /// the server (default 127.0.0.1)
@@ -51,7 +51,13 @@ pub(in crate::terminal::client) struct Arguments {
     /// print each message as a JSON object
     #[argh(switch)]
     json: bool,
-    /// the language: en or ru (default: that of the environment)
+    /// show a full screen; F1 shows its keys
+    #[argh(switch)]
+    tui: bool,
+    /// its colours: dark, light or plain (default: TALK_THEME, else what fits the terminal)
+    #[argh(option, arg_name = "theme")]
+    theme: Option<String>,
+    /// the language: en or ru (default: TALK_LANG, else that of the environment)
     #[argh(option, arg_name = "language")]
     lang: Option<String>,
 }
@@ -71,10 +77,13 @@ impl ListenOptions {
     /// [`Exit::Usage`].
     pub(in crate::terminal::client) fn read(given: &Arguments, start: Start) -> Result<Self, Exit> {
         let manner = start.manner("listen", given.lang.as_deref(), given.json)?;
+        let full = start.full(given.tui, given.theme.as_deref(), given.json)?;
         let steps = if given.logging { Steps::Logged } else { Steps::Hidden };
+        let at = At::read("", given.host.as_deref(), given.port.as_deref(), LISTEN_PORT)?;
+        let history = history_count(given.history.as_deref(), &start)?;
         Ok(Self {
-            manner: Manner { history: history_count(given.history.as_deref(), &start)?, deaf: true, steps, ..manner },
-            at: At::read("", given.host.as_deref(), given.port.as_deref(), LISTEN_PORT)?,
+            manner: Manner { history, deaf: true, steps, server: at.place(), full, ..manner },
+            at,
             history: given.history_path.as_ref().map(PathBuf::from),
             silence: whole_seconds("--silence", given.silence.as_deref())?,
             once: given.once,
@@ -89,7 +98,10 @@ impl ListenOptions {
     async fn connect(&mut self, front: &mut Front) -> Result<(Client, Events), NoClient> {
         if let Some(path) = self.history.take() {
             let file = HistoryFile::open(&path);
-            let file = file.map_err(|error| NoClient::Wrong(format!("{}: {error}", path.display())))?;
+            let file = file.map_err(|error| {
+                let why = error.say(front.manner().language);
+                NoClient::Wrong(format!("{}: {why}", path.display()))
+            })?;
             front.keep_history(file).await.map_err(|Closed| NoClient::Left)?;
         }
         let options = Options::new().listen(&self.at.host, self.at.port);

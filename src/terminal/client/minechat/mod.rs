@@ -71,8 +71,9 @@ impl Table {
             match HistoryFile::open(&path) {
                 Ok(file) => front.keep_history(file).await.map_err(|Closed| NoClient::Left)?,
                 Err(error) => {
-                    let why = format!("{}: {error}", path.display());
-                    let text = front.manner().language.say(Word::NoHistory, &[&why]);
+                    let language = front.manner().language;
+                    let why = format!("{}: {}", path.display(), error.say(language));
+                    let text = language.say(Word::NoHistory, &[&why]);
                     front.error(&text).await.map_err(|Closed| NoClient::Left)?;
                 }
             }
@@ -93,6 +94,11 @@ fn places(language: Language, listen: &At, write: &At) -> Vec<String> {
     vec![language.say(Word::ReadsAt, &[&listen.place()]), language.say(Word::WritesAt, &[&write.place()])]
 }
 
+/// The server. Why there is no connection says at which of its ports.
+fn server(listen: &At, write: &At) -> String {
+    if listen.host == write.host { listen.host.clone() } else { format!("{}, {}", listen.place(), write.place()) }
+}
+
 /// Where accounts are kept: in the file that was named, else in one of this program's for this server.
 fn credential_path(named: Option<&str>, start: &Start, write: &At) -> Option<PathBuf> {
     let usual = || {
@@ -104,8 +110,8 @@ fn credential_path(named: Option<&str>, start: &Start, write: &At) -> Option<Pat
 }
 
 /// Keeps an account in that file.
-fn keep_account(path: Option<&Path>, start: &Start, account: &Account) -> Result<String, String> {
-    let path = path.ok_or("there is no home directory; set TALK_DATA, or give --credential-path FILE")?;
+fn keep_account(path: Option<&Path>, start: &Start, account: &Account, language: Language) -> Result<String, String> {
+    let path = path.ok_or_else(|| language.text(Word::NoHomeForAccount))?;
     if let Some(data) = start.data.as_ref().filter(|data| path.starts_with(data)) {
         private_directory(data).map_err(|error| error.to_string())?;
     }
@@ -152,7 +158,7 @@ fn history_count(given: Option<&str>, start: &Start) -> Result<usize, Exit> {
 }
 
 /// A new account.
-async fn register(write: &At, nickname: &str) -> Result<Account, String> {
+async fn register(write: &At, nickname: &str, language: Language) -> Result<Account, String> {
     let options = Options::new().write(&write.host, write.port).nickname(nickname).once();
     let (client, mut events) = options.connect().map_err(|error| error.to_string())?;
     let mut account = None;
@@ -164,7 +170,7 @@ async fn register(write: &At, nickname: &str) -> Result<Account, String> {
             _ => {}
         }
     }
-    account.ok_or_else(|| "the server told no account".to_owned())
+    account.ok_or_else(|| language.text(Word::NoAccountTold).to_owned())
 }
 
 /// Registers, and keeps the account.
@@ -175,13 +181,14 @@ async fn newcomer(
     path: Option<&Path>,
     start: &Start,
 ) -> Result<Account, NoClient> {
-    let account = register(write, nickname).await.map_err(NoClient::Wrong)?;
-    let kept = keep_account(path, start, &account);
+    let account = register(write, nickname, front.manner().language).await.map_err(NoClient::Wrong)?;
+    let language = front.manner().language;
+    let kept = keep_account(path, start, &account, language);
     let told = match &kept {
         Ok(place) => front.tell(Word::Registered, &[&account.nickname, place]).await,
         Err(reason) => {
             let text = front.manner().language.say(Word::NotKeptAccount, &[&account.nickname, reason]);
-            front.error(&text).await
+            front.fail(&text).await
         }
     };
     told.map_err(|Closed| NoClient::Left)?;

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::{At, LISTEN_PORT, Table, WRITE_PORT, credential_path, history_count, newcomer, nickname, places, username};
+use super::{
+    At, LISTEN_PORT, Table, WRITE_PORT, credential_path, history_count, newcomer, nickname, places, server, username,
+};
 use crate::client::{Client, Events};
 use crate::terminal::chat::{self, Front, Manner, NoClient};
 use crate::terminal::client::Start;
@@ -22,7 +24,7 @@ use crate::terminal::words::Word;
     usage = "[OPTIONS]",
     example = "talk-client register\nprintf 'ann\\n' | talk-client register -wh chat.example -cp account.json",
     note = "It asks for a nickname; the server may choose another that is like it. Then\nEnter goes to the chat, a nickname makes one more account, and the end of the\ninput ends the program. An account that was in the file before is appended to\nthe file of the same name with .old behind it.",
-    note = "Exit codes: 0 all went well, 1 something did not, and was told, 2 an option is\nwrong."
+    note = "Exit codes: 0 all went well, 1 something did not, and was told, 2 an option is\nwrong, 130 a second Ctrl-C did not wait."
 )]
 pub(in crate::terminal::client) struct Arguments {
     /// the server to hear (default 127.0.0.1; -lh for short)
@@ -52,7 +54,16 @@ pub(in crate::terminal::client) struct Arguments {
     /// print each event as a JSON object, and take commands as such
     #[argh(switch)]
     json: bool,
-    /// the language: en or ru (default: that of the environment)
+    /// show a full screen; F1 shows its keys (default on a terminal)
+    #[argh(switch)]
+    tui: bool,
+    /// show lines, also on a terminal
+    #[argh(switch)]
+    line: bool,
+    /// the colours of the full screen: dark, light or plain (default: TALK_THEME, else what fits the terminal)
+    #[argh(option, arg_name = "theme")]
+    theme: Option<String>,
+    /// the language: en or ru (default: TALK_LANG, else that of the environment)
     #[argh(option, arg_name = "language")]
     lang: Option<String>,
 }
@@ -76,10 +87,12 @@ impl RegisterOptions {
         let write = At::read("write-", write.0, write.1, WRITE_PORT)?;
         let listen = At::read("listen-", listen.0, listen.1, LISTEN_PORT)?;
         let manner = start.manner("register", given.lang.as_deref(), given.json)?;
+        let full = start.full_or_line(given.tui, given.line, given.theme.as_deref(), given.json)?;
         let place = places(manner.language, &listen, &write);
+        let server = server(&listen, &write);
         let history = history_count(given.history.as_deref(), &start)?;
         Ok(Self {
-            manner: Manner { history, place, ..manner },
+            manner: Manner { history, place, server, full, ..manner },
             username: username(given.username.as_deref())?,
             credentials: credential_path(given.credential_path.as_deref(), &start, &write),
             table: Table {
