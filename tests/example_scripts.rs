@@ -86,7 +86,7 @@ fn frames_says_what_a_refusal_says() {
     let server = home.start(&["--memory"]);
     let frames = |arguments: &[&str]| script(&home, "frames.py", arguments, None);
     let web = format!("http://{}", server.at);
-    says(&frames(&[&web, "a b"]), &["frames.py: a nickname is a letter", "(HTTP 403)"]);
+    says(&frames(&[&web, "a b"]), &["frames.py: a nickname is a Latin letter", "(HTTP 403)"]);
     let socket = format!("ws://{}/ws", server.at);
     says(&frames(&[&socket, "no-token"]), &["the token is missing, bad or expired", "(HTTP 401)"]);
 }

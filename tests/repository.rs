@@ -7,19 +7,26 @@ use std::path::{Path, PathBuf};
 
 #[test]
 fn the_pages_that_others_look_for_are_there_and_their_links_lead_somewhere() {
-    let pages = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
-    for page in
-        pages.into_iter().chain(["docs/embedding.md", "docs/operations.md", "docs/performance.md", "docs/protocols.md"])
-    {
+    let pages = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(str::to_owned);
+    let manuals =
+        ["clients", "embedding", "operations", "performance", "protocols"].map(|name| format!("docs/{name}.md"));
+    let there = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(there.filter(|path| path.extension().is_some_and(|end| end == "md")).count(), manuals.len());
+    for page in pages.iter().chain(&manuals) {
         let text = read(page);
         assert!(text.starts_with("# "), "{page} has no title");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
-            if link.contains("://") || link.starts_with('#') {
+            if link.contains("://") {
                 continue;
             }
-            let file = link.split('#').next().unwrap_or_default();
-            let target = root().join(page).parent().unwrap().join(file);
+            let (file, place) = link.split_once('#').unwrap_or((link, ""));
+            let page_itself = root().join(page);
+            let target = if file.is_empty() { page_itself } else { page_itself.parent().unwrap().join(file) };
             assert!(target.exists(), "{page} links to {link}, which is not there");
+            if !place.is_empty() && link.contains(".md") | file.is_empty() {
+                let there = anchors(&fs::read_to_string(&target).unwrap()).any(|anchor| anchor == place);
+                assert!(there, "{page} links to {link}, where there is no such title");
+            }
         }
     }
     assert!(read("LICENSE-MIT").contains("Talk authors"));
@@ -124,6 +131,20 @@ fn every_shared_helper_of_the_tests_is_used() {
             assert!(used, "nothing uses tests/common/{name}.rs");
         }
     }
+}
+
+/// What links to the titles of a page end with.
+fn anchors(page: &str) -> impl Iterator<Item = String> {
+    let mut code = false;
+    let titles = page.lines().filter(move |line| {
+        code ^= line.starts_with("```");
+        !code && line.starts_with('#')
+    });
+    titles.map(|title| {
+        let kept = title.trim_start_matches('#').trim().chars();
+        let kept = kept.filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    })
 }
 
 fn manifest() -> toml::Value {

@@ -4,10 +4,11 @@
 
 mod common;
 
-use common::durable::Durable;
+use common::durable::{Durable, NO_WIRES};
 use common::programs::Home;
 use common::rooms::{said, status};
 use common::server_program::Ended;
+use common::terminal::Terminal;
 use talk::server::Config;
 
 /// The value that `--print-config` shows for a key.
@@ -213,7 +214,7 @@ fn what_print_config_shows_is_taken_back_whole() {
             "admins" | "server.hosts" => "ann,bob",
             "server.origins" => "https://a.example,http://localhost:8080",
             "data" => "/srv/täst \"x\"",
-            "memory" | "limits.loopback_exempt" => "false",
+            "memory" | "server.page" | "limits.loopback_exempt" => "false",
             "console.print_messages" => "true",
             "durability" => "os",
             "server.host" | "legacy.host" => "::1",
@@ -323,4 +324,28 @@ async fn a_wires_usual_port_that_is_taken_is_a_warning_and_one_that_was_asked_fo
     assert_eq!(server.ended().await.1, "", "a wire that is not open is not named");
     let asked = home.run(&["--memory", "--port", "0", "--pair-port", "6078"]);
     asked.failed(1, &["cannot listen for pair chat on 127.0.0.1:6078: ", "--pair-port, or off"]);
+}
+
+#[test]
+fn whoever_starts_it_on_a_terminal_is_told_what_to_open_in_a_browser() {
+    let home = Home::new();
+    for (arguments, at) in [
+        (["--host", "127.0.0.1"], Some("127.0.0.1")),
+        // That is where it listens, and nothing to go to.
+        (["--host", "0.0.0.0"], Some("127.0.0.1")),
+        (["--set", "server.page=false"], None),
+    ] {
+        let mut command = home.server(&["--memory", "--port", "0"]);
+        command.args(arguments).envs(NO_WIRES.map(|variable| (variable, "off"))).env("RUST_LOG", "error");
+        let mut server = Terminal::start(command);
+        server.sees("talk-server listening on http://");
+        let line = server.pty.read_line().unwrap();
+        let port = line.trim_end().rsplit(':').next().unwrap();
+        if let Some(at) = at {
+            server.sees(&format!("to chat, open http://{at}:{port}/ in a browser\r\n"));
+        }
+        server.pty.send_control('c').unwrap();
+        let rest = server.pty.exp_eof().unwrap();
+        assert!(!rest.contains("open"), "{rest}");
+    }
 }

@@ -43,13 +43,13 @@ async fn the_registry_and_the_rooms_answer_on_the_port_of_the_readiness_line() {
 async fn an_unknown_path_is_told_which_there_are() {
     let home = Home::new();
     let server = home.start(&["--memory"]);
-    for path in ["/", "/nowhere", "/metrics/", "/ws/x", "/auth/", "/v2/users", "/healthz%20"] {
+    for path in ["/index.html", "/nowhere", "/metrics/", "/ws/x", "/auth/", "/v2/users", "/healthz%20"] {
         let mut client = Client::connect(server.at).await;
         client.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await;
         let answer = client.answer().await.unwrap();
         answer.refused(404, path);
         let text = String::from_utf8(answer.body).unwrap();
-        for known in ["/auth", "/ws", "/v1/users", "/v1/health", "/healthz", "/readyz", "/metrics"] {
+        for known in ["are /, ", "/auth", "/ws", "/v1/users", "/v1/health", "/healthz", "/readyz", "/metrics"] {
             assert!(text.contains(known), "{known} in {text}");
         }
     }
@@ -106,8 +106,10 @@ async fn what_keeps_it_from_running_is_told() {
     for name in ["history.db", "accounts.db", "rules.db", "registry.db"] {
         let path = home.write(&format!("damaged {name}/{name}"), [7; 5000]);
         let dir = path.strip_suffix(&format!("/{name}")).unwrap();
-        home.run(&["--port", "0", "--data", dir])
-            .failed(1, &[dir, "damaged", "; restore the directory from a copy, or move it away"]);
+        home.run(&["--port", "0", "--data", dir]).failed(
+            1,
+            &[&format!("{dir}: the data is damaged: {name}: "), "; restore the directory from a copy, or move it away"],
+        );
         assert_eq!(std::fs::read(&path).unwrap(), [7; 5000], "it is left as it was");
     }
 }

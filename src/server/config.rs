@@ -31,6 +31,8 @@ pub struct Config {
     pub origins: Vec<String>,
     /// Names that the server goes by in `Host`, besides those of this machine.
     pub hosts: Vec<String>,
+    /// Whether there is a page to chat on, at `/`: there is.
+    pub page: bool,
     /// How long `/readyz` answers 503 before a stop begins, so that a load balancer sees it: not at all.
     pub drain_delay: Duration,
     /// The directory for everything that is kept.
@@ -323,6 +325,7 @@ impl Default for Config {
             port: 7000,
             origins: Vec::new(),
             hosts: Vec::new(),
+            page: true,
             drain_delay: Duration::ZERO,
             data: None,
             record: None,
@@ -555,7 +558,7 @@ mod tests {
                 "admins" | "server.hosts" => "abc,def",
                 "server.origins" => "https://a.example,http://b.example:8080",
                 "data" => "/some/where",
-                "memory" | "limits.loopback_exempt" => "false",
+                "memory" | "server.page" | "limits.loopback_exempt" => "false",
                 "durability" => "os",
                 "server.host" | "legacy.host" => "0.0.0.0",
                 "legacy.room" => "lobby",

@@ -12,6 +12,7 @@ use hyper::{Method, Request, StatusCode};
 use tracing::debug;
 
 use super::metrics::{self, Scrape};
+use super::page;
 use super::recorder::Files;
 use super::stores::Stores;
 use crate::gateway::Context;
@@ -34,6 +35,7 @@ pub(super) struct Door {
 struct Shared {
     limits: Arc<Limits>,
     hosts: Vec<String>,
+    page: bool,
     connections: Connections,
     /// Set once it has started.
     services: OnceLock<Arc<Services>>,
@@ -56,10 +58,11 @@ pub(super) struct Services {
 }
 
 impl Door {
-    pub(super) fn new(limits: Arc<Limits>, hosts: Vec<String>, connections: Connections) -> Self {
+    pub(super) fn new(limits: Arc<Limits>, hosts: Vec<String>, page: bool, connections: Connections) -> Self {
         let shared = Shared {
             limits,
             hosts,
+            page,
             connections,
             services: OnceLock::new(),
             draining: AtomicBool::new(false),
@@ -114,6 +117,10 @@ impl Door {
     /// The paths for whoever runs the server, and those that there are not.
     fn own(&self, head: &Parts) -> Result<Answer, Problem> {
         check_own(head, &self.shared.limits, &self.shared.hosts)?;
+        let page = self.shared.page;
+        if let Some(file) = page.then(|| page::file(head.uri.path(), &head.method, &head.headers)).flatten() {
+            return file;
+        }
         // A page's request for a script or a picture names no origin.
         let site = head.headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
         if matches!(site, Some(b"cross-site" | b"same-site")) {
@@ -121,7 +128,10 @@ impl Door {
         }
         let path = head.uri.path();
         if !["/healthz", "/readyz", "/metrics"].contains(&path) {
-            return Err(Problem::new(StatusCode::NOT_FOUND, PATHS));
+            return Err(Problem::new(
+                StatusCode::NOT_FOUND,
+                format!("the paths here are {}{PATHS}", if page { "/, " } else { "" }),
+            ));
         }
         if ![Method::GET, Method::HEAD].contains(&head.method) {
             return Err(Problem::method("GET, HEAD"));
@@ -172,8 +182,7 @@ impl Handler for Door {
     }
 }
 
-const PATHS: &str = "the paths here are /auth, /ws, /v1/users, /v1/users/{user}, /v1/health, /healthz, /readyz and \
-                     /metrics";
+const PATHS: &str = "/auth, /ws, /v1/users, /v1/users/{user}, /v1/health, /healthz, /readyz and /metrics";
 const TEXT: &str = "text/plain; charset=utf-8";
 /// What browsers say of the page that asks (Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

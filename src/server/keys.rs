@@ -96,6 +96,7 @@ pub(super) const KEYS: &[Key] = &[
         drain_delay,
         "seconds that /readyz answers 503 before a stop begins, for load balancers"
     ),
+    key!("server.page", Switch, page, "whether there is a page to chat on, at /"),
     key!("legacy.host", Place, legacy.host, "the address at which the wires of other chat systems listen"),
     key!("legacy.room", Room, legacy.room, "the room that minechat and console chat lead to"),
     key!(

@@ -27,6 +27,7 @@ mod config;
 mod door;
 mod keys;
 mod metrics;
+mod page;
 mod recorder;
 mod stores;
 mod syslog;
@@ -182,7 +183,7 @@ impl Server {
         let connections = Connections::of(&limits);
         let stopped = CancellationToken::new();
         let names = config.names();
-        let door = Door::new(limits.clone(), names.clone(), connections.clone());
+        let door = Door::new(limits.clone(), names.clone(), config.page, connections.clone());
         let mut serving: Serving =
             Box::pin(serve_counted(listener, door.clone(), limits, connections.clone(), stopped.clone()));
         let told = stopped.clone();
