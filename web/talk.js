@@ -1731,7 +1731,10 @@ function agrees(id) {
   const dialog = $(id);
   dialog.returnValue = "";
   dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+  // A close is told of later: where the dialog is open again by then, it is that of the question before.
+  return new Promise((resolve) => {
+    dialog.onclose = () => dialog.open || resolve(dialog.returnValue === "yes");
+  });
 }
 
 /** Signs in to the account that there is, or to one that is made if that is wanted: a name is easily misspelt. */
