@@ -488,6 +488,7 @@ function begin() {
   alive();
   const rooms = [...places.values()].filter((it) => !it.direct);
   coming = new Set(rooms.map((it) => it.name));
+  entering.clear();
   if (own) {
     coming.add(own.room);
     send("resume", { room: own.room, epoch: own.epoch, seq: own.seq });
@@ -523,7 +524,16 @@ let introduced = false;
 /** Whether something that was missed will not come. */
 let gaps = false;
 
+/** Where this session asked to be let in and was not answered, in that order. */
+const entering = new Set();
+
+function awaits(room) {
+  entering.delete(room);
+  entering.add(room);
+}
+
 function enter(it) {
+  awaits(it.name);
   if (it.last !== undefined) {
     send("resume", { room: it.name, epoch: it.epoch, seq: it.last });
   } else {
@@ -742,6 +752,7 @@ const HEARD = {
         for (const it of places.values()) if (online && !it.inside && coming.has(it.name)) enter(it);
       }, 1000);
     } else {
+      for (const name of entering) if (names(name)) entering.delete(name);
       // A room that lets nobody in has nothing more to tell.
       for (const name of coming) {
         if (!names(name)) continue;
@@ -749,8 +760,17 @@ const HEARD = {
         done(name);
       }
     }
-    if (["banned", "room_closed"].includes(frame.code)) {
-      for (const text of waiting) if (names(text.to) && !ready(text)) fail(text.id, known(frame.body));
+    // There is no place for one room more. Which is not said; the one that was asked for first.
+    const [shut] = ["full", "too_many_rooms"].includes(frame.code) ? entering : [];
+    if (shut !== undefined) {
+      entering.delete(shut);
+      gaps = true;
+      done(shut);
+      const it = places.get(shut);
+      if (it) it.made = false;
+    }
+    if (shut !== undefined || ["banned", "room_closed"].includes(frame.code)) {
+      for (const text of waiting) if ((text.to === shut || names(text.to)) && !ready(text)) fail(text.id, known(frame.body));
     }
     for (const it of places.values()) {
       if (!it.loading || !refuses(it.name)) continue;
@@ -784,6 +804,7 @@ function called(name) {
 
 /** This session is in a room: what was typed for it goes out. */
 function entered(it) {
+  entering.delete(it.name);
   Object.assign(it, { inside: true, made: false });
   showPlaces();
   send("listusers", { room: it.name });
@@ -802,6 +823,7 @@ function noRoom(words) {
   // A room of before, which vanished meanwhile, is made anew: somebody has texts for it, or was in it.
   if (missing.made || (!texts && !missing.asked && missing.first === undefined)) {
     places.delete(wanted);
+    entering.delete(wanted);
     keepPlaces();
     done(wanted);
     const asked = current === missing;
@@ -821,6 +843,7 @@ function noRoom(words) {
     Object.assign(missing, { first: undefined, last: undefined, epoch: undefined, more: false });
     toPresent(missing);
   }
+  awaits(wanted);
   send("createroom", { name: wanted });
 }
 

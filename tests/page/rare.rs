@@ -227,6 +227,42 @@ async fn whoever_may_not_come_back_is_told_so_of_each_text_and_does_not_seem_to_
 }
 
 #[tokio::test]
+async fn whoever_is_in_as_many_rooms_as_one_may_be_is_told_so_of_each_text_for_another() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Durable::start(home.path(), &[UNLIMITED, "limits.rooms_per_user=2"]);
+    let chromium = Chromium::start();
+    let alice = chromium.open(server.port, Look::default()).await;
+    alice.sign_in("alice").await;
+    let refused = "document.querySelectorAll('#waiting .state.failed').length";
+    for room in ["den", "nook"] {
+        alice.type_in("#room-name", &format!("{room}\n")).await;
+        alice.until_says("#title", room).await;
+        alice.say(&format!("hello {room}")).await;
+        if room == "den" {
+            alice.until_says("#messages .state", "accepted").await;
+        }
+    }
+    alice.until(&format!("{refused} === 1")).await;
+    assert_eq!(alice.texts("#waiting .state").await, ["not sent: you have 2 rooms already"]);
+    // What is written while there is no connection, too.
+    alice.offline(true).await;
+    alice.until_says("#banner:not([hidden])", "No connection").await;
+    alice.say("again").await;
+    alice.offline(false).await;
+    alice.until(&format!("{refused} === 2")).await;
+    alice.until("document.getElementById('banner').hidden").await;
+
+    alice.click("#rooms li:nth-child(2) .place").await;
+    alice.until_says("#title", "den").await;
+    alice.click("#leave").await;
+    alice.click("#rooms li:nth-child(2) .place").await;
+    alice.until_says("#title", "nook").await;
+    alice.click("#waiting li:first-child .link:nth-of-type(1)").await;
+    alice.until_says("#messages .body", "hello nook").await;
+    alice.is_clean().await;
+}
+
+#[tokio::test]
 async fn a_room_that_vanishes_again_and_again_is_made_anew_by_whoever_is_first() {
     let (home, server, _chromium, alice) = super::alone_where_nothing_is_kept().await;
     let port = server.port;
