@@ -1773,6 +1773,8 @@ async function signInTo(nickname, secret) {
 
 function wire() {
   let signing = false;
+  /** Whoever signed out has the name until the server was told. */
+  let leaving;
   $("signin-form").onsubmit = async (event) => {
     event.preventDefault();
     if (signing) return;
@@ -1783,6 +1785,7 @@ function wire() {
     if (secret && secret.length < 8) return wrong("secret", say("shortSecret"));
     signing = true;
     try {
+      await leaving;
       const given = await (secret ? signInTo(nickname, secret) : signIn(nickname));
       if (!given) {
         $("nickname").focus();
@@ -1929,7 +1932,8 @@ function wire() {
     const old = token;
     keep("out", unique());
     letGo();
-    await fetch("auth", { method: "DELETE", headers: { Authorization: `Bearer ${old}` } }).catch(() => {});
+    const gone = { method: "DELETE", headers: { Authorization: `Bearer ${old}` }, signal: AbortSignal.timeout(5000) };
+    leaving = fetch("auth", gone).catch(() => {});
   };
   $("theme").value = theme() ?? "system";
   $("theme").onchange = () => {

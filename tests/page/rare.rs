@@ -263,6 +263,25 @@ async fn whoever_is_in_as_many_rooms_as_one_may_be_is_told_so_of_each_text_for_a
 }
 
 #[tokio::test]
+async fn whoever_signs_out_and_in_again_at_once_has_the_name() {
+    let (_home, _server, _chromium, alice) = super::alone().await;
+    // On a slow way to the server, which has not heard of the first when the second is wanted.
+    let slow = "(({fetch}) => {
+        window.fetch = async (path, how) => {
+            if (how?.method === 'DELETE') await new Promise((then) => setTimeout(then, 1000));
+            return fetch(path, how);
+        };
+    })(window)";
+    assert_eq!(alice.js(slow).await, Value::Null);
+    alice.click("#signout").await;
+    alice.until("document.activeElement.id === 'nickname'").await;
+    alice.keys("\u{e007}").await;
+    alice.until("!document.getElementById('chat').hidden").await;
+    alice.until_says("#count", "1 here").await;
+    alice.is_clean().await;
+}
+
+#[tokio::test]
 async fn a_room_that_vanishes_again_and_again_is_made_anew_by_whoever_is_first() {
     let (home, server, _chromium, alice) = super::alone_where_nothing_is_kept().await;
     let port = server.port;
