@@ -48,6 +48,7 @@ const ENGLISH = {
   badNickname: "A nickname has 2 to 64 Latin letters, digits, _ and -, and begins with a letter or _.",
   shortSecret: "A secret has at least 8 characters.", makeWords: "There is no account called {0}. Make one, with this secret?",
 };
+/** What a server says, the same in Russian, and in English where it is a code. */
 const SERVER = [
   ["a nickname is a Latin letter or {0}, then {1}", "Это имя не годится: от 2 до 64 латинских букв, цифр, _ и -, а system, server, talk и healthCheck заняты."],
   ["nickname {0} already taken", "Имя {0} уже занято."], ["'{0}' is not a valid nickname", "{0} не может быть именем."],
@@ -64,9 +65,9 @@ const SERVER = [
   ["user {0} does not take messages from you", "{0} не принимает ваши сообщения."],
   ["user {0} takes no direct messages", "{0} не принимает личные сообщения."],
   ["you ask for more than can be answered at once", "Слишком много запросов сразу."],
-  ["messages cannot be stored at the moment", "Сейчас сообщения нельзя сохранить."], ["gone", "собеседника нет в сети"],
-  ["no_direct", "этот собеседник не принимает личные сообщения"], ["timed out", "собеседник не отвечает"],
-  ["unreachable", "собеседник недоступен"], ["cannot parse '{0}' arg of {1} command", "Сервер этого не принимает."],
+  ["messages cannot be stored at the moment", "Сейчас сообщения нельзя сохранить."], ["gone", "собеседника нет в сети", "they are gone"],
+  ["no_direct", "этот собеседник не принимает личные сообщения", "they take no direct messages"], ["timed out", "собеседник не отвечает"],
+  ["unreachable", "собеседник недоступен"], ["too_long", "слишком длинно для собеседника", "it is too long for them"], ["cannot parse '{0}' arg of {1} command", "Сервер этого не принимает."],
   ["this user has too many sessions", "Слишком много входов под этим именем."],
   ["no session can be opened at the moment", "Сейчас войти нельзя, попробуйте позже."],
   ["this name belongs to somebody with another secret", "Это имя занято, и секрет у него другой."],
@@ -84,7 +85,7 @@ function say(key, ...values) {
 
 /** What servers say, in words of the reader's language where the page knows them; a moderator's own words as they are. */
 function known(words) {
-  if (language !== "ru") return words;
+  if (language !== "ru") return SERVER.find(([theirs]) => theirs === words)?.[2] ?? words;
   const notice = words.match(/^(you \w+ .*? room [\w.-]+|room [\w.-]+ was closed)(?: for (\d+) s)?(?:: (.*))?$/s);
   if (notice?.[2] || notice?.[3]) {
     const [, what, seconds, why] = notice;

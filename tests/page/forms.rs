@@ -205,9 +205,7 @@ async fn signing_out_asks_before_direct_messages_go() {
     alice.until("!document.getElementById('ask').open").await;
     assert_eq!(alice.js("'talk.direct.alice.@bob' in localStorage").await, json!(true));
     // Asked again before the page is told that the first question was closed: the answer to the second one counts.
-    alice
-        .js("(({signout, ask}) => (signout.click(), ask.close(), signout.click(), ask.open))(window)")
-        .await;
+    alice.js("(({signout, ask}) => (signout.click(), ask.close(), signout.click(), ask.open))(window)").await;
     alice.click("#ask [value=yes]").await;
     alice.until("!document.getElementById('signin').hidden").await;
     assert_eq!(alice.js("'talk.direct.alice.@bob' in localStorage").await, json!(false));

@@ -282,6 +282,28 @@ async fn whoever_signs_out_and_in_again_at_once_has_the_name() {
 }
 
 #[tokio::test]
+async fn why_a_direct_message_did_not_arrive_is_told_in_words() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Durable::start(home.path(), &[UNLIMITED]);
+    let _bob = server.rich(&server.guest("bob").await).await;
+    let chromium = Chromium::start();
+    for (language, words) in [("en", "not sent: they take no direct messages"), ("ru", "не принимает личные сообщения")]
+    {
+        let alice = chromium.open(server.port, Look { language, ..Look::default() }).await;
+        alice.sign_in(&format!("alice-{language}")).await;
+        alice.type_in("#direct-name", "bob\n").await;
+        held(&alice, "direct").await;
+        alice.say("psst").await;
+        alice.until("kept.length === 1").await;
+        alice.js("letGo()").await;
+        alice.until("document.querySelectorAll('#waiting li').length === 0").await;
+        alice.js("hear({type: 'receipt', id: sent[0].args.id, to: 'bob', state: 'failed', reason: 'no_direct'})").await;
+        alice.until_says("#messages .state", words).await;
+        alice.is_clean().await;
+    }
+}
+
+#[tokio::test]
 async fn a_room_that_vanishes_again_and_again_is_made_anew_by_whoever_is_first() {
     let (home, server, _chromium, alice) = super::alone_where_nothing_is_kept().await;
     let port = server.port;
