@@ -75,35 +75,42 @@ async def main(url, *subprotocols):
         nickname, *others = subprotocols
         url, token = sign_in(url.rstrip("/"), nickname)
         subprotocols = [*others, token]
-    async with await connect(url, subprotocols) as socket:
-        lines, loop = asyncio.Queue(), asyncio.get_running_loop()
-        heard = loop.time()
+    socket = await connect(url, subprotocols)
+    try:
+        await talk(socket)
+    finally:
+        await socket.close()
 
-        def read():
-            try:
-                for line in sys.stdin:
-                    loop.call_soon_threadsafe(lines.put_nowait, line.rstrip("\n"))
-                loop.call_soon_threadsafe(lines.put_nowait, None)
-            except RuntimeError:
-                pass  # It is closed, and the loop has ended.
 
-        async def type_in():
-            while (line := await lines.get()) is not None:
-                await socket.send(line)
-            ended = loop.time()
-            while (wait := max(heard, ended) + QUIET - loop.time()) > 0:
-                await asyncio.sleep(wait)
-            await socket.close()
+async def talk(socket):
+    lines, loop = asyncio.Queue(), asyncio.get_running_loop()
+    heard = loop.time()
 
-        threading.Thread(target=read, daemon=True).start()
-        typing = asyncio.create_task(type_in())
+    def read():
         try:
-            while True:
-                print(await socket.recv(), flush=True)
-                heard = loop.time()
-        except websockets.ConnectionClosed as closed:
-            print(f"closed: {closed.rcvd.code} {closed.rcvd.reason}".rstrip() if closed.rcvd else "gone", flush=True)
-        typing.cancel()
+            for line in sys.stdin:
+                loop.call_soon_threadsafe(lines.put_nowait, line.rstrip("\n"))
+            loop.call_soon_threadsafe(lines.put_nowait, None)
+        except RuntimeError:
+            pass  # It is closed, and the loop has ended.
+
+    async def type_in():
+        while (line := await lines.get()) is not None:
+            await socket.send(line)
+        ended = loop.time()
+        while (wait := max(heard, ended) + QUIET - loop.time()) > 0:
+            await asyncio.sleep(wait)
+        await socket.close()
+
+    threading.Thread(target=read, daemon=True).start()
+    typing = asyncio.create_task(type_in())
+    try:
+        while True:
+            print(await socket.recv(), flush=True)
+            heard = loop.time()
+    except websockets.ConnectionClosed as closed:
+        print(f"closed: {closed.rcvd.code} {closed.rcvd.reason}".rstrip() if closed.rcvd else "gone", flush=True)
+    typing.cancel()
 
 
 if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help") or (sys.argv[1].startswith("http") and len(sys.argv) < 3):
