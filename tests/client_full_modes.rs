@@ -37,6 +37,8 @@ fn somebody_registers_by_a_form_and_chats() {
     ann.sees("● ann");
     ann.send("hello\r");
     ann.row("accepted", |row| row.contains("ann │ hello  ✓"));
+    // She is told by another socket than the one that she speaks by.
+    ann.sees("* │ ann joined");
     ann.is_whole();
     ann.send("\u{4}");
     assert_eq!(ann.ends().0, 0);
