@@ -212,7 +212,7 @@ impl<P: Protocol> Driver<P> {
     async fn converse(&mut self, line: &mut P::Line) -> Over {
         let now = Instant::now();
         let mut writing = Writing::new(self.protocol.pace(), now);
-        let (mut heard, mut asked, mut goodbye, mut was_stuck) = (now, false, false, false);
+        let (mut heard, mut asked, mut goodbye, mut was_stuck) = (now, None, false, false);
         let mut entering = Entering { left: ENTERED, since: now, counts: true };
         loop {
             if let Some(over) = self.step.over.take() {
@@ -244,7 +244,7 @@ impl<P: Protocol> Driver<P> {
             let told = self.step.events.is_empty();
             let reading = told && self.step.outs.len() < MOST_ANSWERS;
             if !reading {
-                (heard, asked) = (now, false);
+                (heard, asked) = (now, None);
             }
             let entered_by = Some(entering.until(now, reading)).filter(|_| !self.step.connected);
             if entered_by.is_some_and(|at| at <= now) {
@@ -256,7 +256,7 @@ impl<P: Protocol> Driver<P> {
                 writing.moved = now;
             }
             was_stuck = stuck;
-            let silence = self.protocol.quiet().filter(|_| reading).map(|quiet| heard + quiet * (1 + u32::from(asked)));
+            let silence = self.protocol.quiet().filter(|_| reading).map(|quiet| asked.unwrap_or(heard) + quiet);
             let wakes = [
                 silence,
                 entered_by.filter(|_| reading),
@@ -274,7 +274,7 @@ impl<P: Protocol> Driver<P> {
                 () = self.left.cancelled(), if self.leaving.is_none() => self.leave(),
                 moved = advance(line, &mut self.step.outs, writing.unflushed, may_write, reading) => match moved {
                     Ok(Moved::Heard(what)) => {
-                        (heard, asked) = (Instant::now(), false);
+                        (heard, asked) = (Instant::now(), None);
                         self.turn(|protocol, turn| protocol.hear(what, turn));
                     }
                     Ok(Moved::Taken(id)) => writing.taken(id),
@@ -305,8 +305,9 @@ impl<P: Protocol> Driver<P> {
                     }
                     if silence.is_some_and(|at| at <= now) {
                         match (asked, self.protocol.ping()) {
-                            (false, Some(ping)) => {
-                                asked = true;
+                            // From now on: this machine may have slept until now.
+                            (None, Some(ping)) => {
+                                asked = Some(now);
                                 self.turn(|_, turn| turn.write(ping));
                             }
                             _ => return Over::Lost("nothing was heard of the other end".into()),

@@ -382,6 +382,19 @@ async fn silence_is_asked_about_and_then_taken_for_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_machine_that_slept_asks_before_it_takes_its_own_silence_for_the_end() {
+    let quiet = Duration::from_secs(30);
+    let mut bench = bench(Other::default(), Some(quiet), (u32::MAX, Duration::ZERO));
+    let mut end = bench.end().await;
+    bench.until(|event| matches!(event, Event::Connected { .. })).await;
+    tokio::time::advance(quiet * 5).await;
+    assert_eq!(end.next().await, "?");
+    end.say("here").await;
+    let event = bench.until(|event| matches!(event, Event::Notice(_) | Event::Lost { .. })).await;
+    assert_eq!(event, Event::Notice("here".into()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_end_that_reads_nothing_is_given_up() {
     let mut bench = plain();
     let _end = bench.end().await;
