@@ -1,7 +1,7 @@
 // The page of a Talk server: rooms and direct messages over the rich mode of /ws. What others wrote is only ever put
 // in as text, never as markup.
 
-// ---------------------------------------------------------------------------------------------------- words
+// ------------------------ words
 
 const WORDS = {
   en: {},
@@ -27,8 +27,7 @@ const WORDS = {
     unreadCount: "непрочитанных: {0}", slash: "Команды {0} здесь нет. Нажмите Enter ещё раз, и это увидят все, кто здесь.", direct: "личная беседа",
     longText: "Сообщение длиннее 16 КиБ.", notifyDenied: "Браузер не даёт уведомлять.", start: "Здесь начинается беседа.",
     tagline: "Выберите имя и входите.", online: "в сети",
-    badRoom: "Название комнаты: от 2 до 64 латинских букв, цифр, _ и -; сначала буква или _.",
-    badNickname: "Имя: от 2 до 64 латинских букв, цифр, _ и -; сначала буква или _.", shortSecret: "В секрете не меньше 8 символов.",
+    badName: "Имя: от 2 до 64 латинских букв, цифр, _ и -; сначала буква или _.", shortSecret: "В секрете не меньше 8 символов.",
   },
 };
 const ENGLISH = {
@@ -44,8 +43,7 @@ const ENGLISH = {
   unreadCount: "{0} unread", slash: "There is no command {0} here. Press Enter once more to say this as it stands.", direct: "direct messages", close: "Close", leave: "Leave",
   longText: "A message has at most 16 KiB.", notifyDenied: "The browser does not let this page notify.",
   online: "online",
-  badRoom: "A room's name has 2 to 64 Latin letters, digits, _ and -, and begins with a letter or _.",
-  badNickname: "A nickname has 2 to 64 Latin letters, digits, _ and -, and begins with a letter or _.",
+  badName: "A name has 2 to 64 Latin letters, digits, _ and -, and begins with a letter or _.",
   shortSecret: "A secret has at least 8 characters.", makeWords: "There is no account called {0}. Make one, with this secret?",
 };
 /** What a server says, the same in Russian, and in English where it is a code. */
@@ -114,7 +112,7 @@ function translate() {
   for (const word of document.querySelectorAll(".sign + .word")) word.parentElement.title = word.textContent;
 }
 
-// ---------------------------------------------------------------------------------------------------- what is kept
+// ------------------------ what is kept
 
 const $ = (id) => document.getElementById(id);
 /** An id of one's own. Pages without TLS have no `crypto.randomUUID`. */
@@ -209,6 +207,7 @@ function keep(key, value) {
 const readText = (key, otherwise) => ((kept) => (typeof kept === "string" ? kept : otherwise))(read(key));
 const readList = (key, fits) => ((kept) => (Array.isArray(kept) ? kept.filter(fits) : []))(read(key));
 const isText = (it) => typeof it?.id === "string" && typeof it.to === "string" && typeof it.body === "string";
+const isPlace = (name) => typeof name === "string" && (name.startsWith("@") || ROOM.test(name));
 const isDirect = (it) => typeof it?.from === "string" && typeof it.body === "string" && typeof it.ts === "number";
 
 const theme = () => ["light", "dark"].find((one) => one === read("theme"));
@@ -253,10 +252,9 @@ function takeOver(tab) {
       waiting = left.filter((text) => !waiting.some((mine) => mine.id === text.id)).concat(waiting);
     } else if (key.startsWith(`draft.${tab}.`)) {
       const own = `draft.${TAB}.${key.slice(`draft.${tab}.`.length)}`;
-      if (read(own) === undefined) {
-        keep(own, read(key));
-        drafted ||= own === `draft.${TAB}.${current?.name}`;
-      }
+      if (read(own) !== undefined) continue;
+      keep(own, read(key));
+      drafted ||= own === `draft.${TAB}.${current?.name}`;
     } else {
       continue;
     }
@@ -274,8 +272,7 @@ function place(name) {
   if (!it) {
     const direct = name.startsWith("@");
     it = {
-      name, direct, messages: direct ? readList(directKey(name), isDirect) : [], first: undefined, last: undefined, epoch: undefined, users: new Set(),
-      unread: 0, more: false, loading: undefined, past: undefined, inside: false, typing: new Map(), read: undefined,
+      name, direct, messages: direct ? readList(directKey(name), isDirect) : [], users: new Set(), unread: 0, more: false, inside: false, typing: new Map(),
     };
     places.set(name, it);
     keepPlaces();
@@ -283,11 +280,12 @@ function place(name) {
   return it;
 }
 
-function keepPlaces() {
-  keep("places", [...places.keys()]);
+/** Keeps where this user is, with what other tabs keep of it. */
+function keepPlaces(gone) {
+  keep("places", [...new Set([...readList("places", isPlace), ...places.keys()])].filter((name) => name !== gone));
 }
 
-// ---------------------------------------------------------------------------------------------------- the connection
+// ------------------------ the connection
 
 let socket;
 let online = false;
@@ -382,10 +380,15 @@ async function signInAgain() {
   };
   const ask = async () => {
     const known = others();
-    if (known) return known;
+    if (known || token !== old) return known;
     try {
       const fresh = await signIn(me);
-      if (token === old) keep("token", fresh);
+      if (token === old) {
+        keep("token", fresh);
+      } else {
+        left.add(fresh);
+        giveBack();
+      }
       return fresh;
     } catch (error) {
       const known = others();
@@ -393,9 +396,25 @@ async function signInAgain() {
       throw error;
     }
   };
-  return navigator.locks ? navigator.locks.request("talk.signing", ask) : ask();
+  return alone(ask);
 }
 let tokenTries = 0;
+let turns = Promise.resolve();
+
+/** One at a time signs in or out; without TLS, of those on this page. */
+function alone(act) {
+  return navigator.locks ? navigator.locks.request("talk.signing", act) : (turns = turns.then(act, act));
+}
+
+/** Of whom the server does not know that they signed out: they have their names until it does. */
+const left = new Set();
+
+async function giveBack() {
+  for (const old of left) {
+    const how = { method: "DELETE", headers: { Authorization: `Bearer ${old}` }, keepalive: true, signal: AbortSignal.timeout(5000) };
+    await fetch("auth", how).then(() => left.delete(old), () => {});
+  }
+}
 
 function over() {
   online = false;
@@ -525,7 +544,7 @@ let introduced = false;
 /** Whether something that was missed will not come. */
 let gaps = false;
 
-/** Where this session asked to be let in and was not answered, in that order. */
+/** Where this session asked to be let in, in that order, and is not yet. */
 const entering = new Set();
 
 function awaits(room) {
@@ -553,12 +572,13 @@ function tookUpTo(room, seq) {
   }, Math.max(250, places.size * 125));
 }
 
-// ---------------------------------------------------------------------------------------------------- what is heard
+// ------------------------ what is heard
 
 const HEARD = {
   message(frame) {
     const it = placeOf(frame);
-    if (!it) return;
+    // What was on its way when this user left a room, and asked for it again.
+    if (!it || !it.direct && !it.inside && it.last === undefined) return;
     tookUpTo(frame.room, frame.seq);
     if (frame.room.startsWith("@")) {
       if (own?.room === frame.room && own.epoch === frame.epoch && frame.seq <= own.seq) return;
@@ -593,6 +613,8 @@ const HEARD = {
       settle(frame.id);
       put(it, { id: text.id, from: me, body: text.body, ts: Date.now(), own: true, state: "accepted" });
       keepDirects(it);
+    } else if (!places.has(text.to)) {
+      settle(frame.id);
     } else {
       // The message itself comes, or has come.
       text.accepted = true;
@@ -601,15 +623,14 @@ const HEARD = {
     pump();
   },
   receipt(frame) {
-    const states = { sent: "sent", delivered: "delivered", unconfirmed: "unconfirmed" };
     if (frame.to !== undefined) {
       const it = places.get(`@${frame.to}`);
       const message = it?.messages.findLast((message) => message.id === frame.id);
       if (frame.state === "failed") {
         if (message) Object.assign(message, { state: "failed", reason: known(frame.reason ?? "") });
         else fail(frame.id, known(frame.reason ?? ""));
-      } else if (message) {
-        message.state = states[frame.state];
+      } else if (message && ["sent", "delivered", "unconfirmed"].includes(frame.state)) {
+        message.state = frame.state;
       }
       if (message) {
         showState(message);
@@ -750,10 +771,10 @@ const HEARD = {
     note(current ?? place("global"), known(frame.body));
     if (frame.code === "busy") {
       setTimeout(() => {
-        for (const it of places.values()) if (online && !it.inside && coming.has(it.name)) enter(it);
+        for (const it of places.values()) if (online && !it.inside && entering.has(it.name)) enter(it);
       }, 1000);
     } else {
-      for (const name of entering) if (names(name)) entering.delete(name);
+      for (const name of entering) if (names(name) || frame.code === "unavailable") entering.delete(name);
       // A room that lets nobody in has nothing more to tell.
       for (const name of coming) {
         if (!names(name)) continue;
@@ -778,7 +799,8 @@ const HEARD = {
       const { args, then } = it.loading;
       const asked = socket;
       it.loading = undefined;
-      if (frame.code === "busy") setTimeout(() => asked === socket && ask(it, args, then), 1000);
+      const again = () => asked === socket && (it.loading ? setTimeout(again, 1000) : ask(it, args, then));
+      if (frame.code === "busy") setTimeout(again, 1000);
     }
   },
 };
@@ -799,7 +821,7 @@ function called(name) {
   if (name === me) return;
   me = name;
   keep("nickname", me);
-  showMe();
+  $("me").textContent = me;
   for (const it of places.values()) if (it.direct) keepDirects(it);
 }
 
@@ -825,7 +847,7 @@ function noRoom(words) {
   if (missing.made || (!texts && !missing.asked && missing.first === undefined)) {
     places.delete(wanted);
     entering.delete(wanted);
-    keepPlaces();
+    keepPlaces(wanted);
     done(wanted);
     const asked = current === missing;
     note(current && !asked ? current : place("global"), known(words));
@@ -925,7 +947,7 @@ function learnDirects(it) {
   if (it === current) draw();
 }
 
-// ---------------------------------------------------------------------------------------------------- what is said
+// ------------------------ what is said
 
 function speak(body) {
   const text = { id: unique(), to: current.name, body, since: undefined };
@@ -939,7 +961,7 @@ function goOut(text) {
   showWaiting();
   const it = places.get(text.to);
   // Whoever was not let in may be by now.
-  if (online && it && !ready(text) && !coming.has(it.name)) enter(it);
+  if (online && it && !ready(text) && !entering.has(it.name)) enter(it);
   pump();
 }
 
@@ -993,7 +1015,7 @@ function fail(id, why) {
   showWaiting();
 }
 
-// ---------------------------------------------------------------------------------------------------- what is shown
+// ------------------------ what is shown
 
 function banner(words, now = false, forMs) {
   $("banner").hidden = !words;
@@ -1413,7 +1435,7 @@ function show(name) {
   showUsers(it);
   showTyping();
   showPlaces();
-  if (online && !it.direct && !it.inside) enter(it);
+  if (online && !it.direct && !it.inside && !entering.has(name)) enter(it);
 }
 
 function seen() {
@@ -1447,14 +1469,12 @@ function showTyping() {
   $("typing").textContent = names.length === 0 ? "" : names.length === 1 ? say("typing", names[0]) : say("typingMany", names.slice(0, 3).join(", "));
 }
 
-function showMe() {
-  $("me").textContent = me;
-}
-
 /** Whether a text names this user. */
 function calls(words) {
   return new RegExp(`(^|\\W)${me.replace(/[^\w]/g, "\\$&")}(\\W|$)`, "i").test(words);
 }
+
+const alerts = new Set();
 
 function alertFor(it, message) {
   if (!notifies() || !("Notification" in window) || Notification.permission !== "granted" || !(it.direct || calls(message.body))) return;
@@ -1464,14 +1484,16 @@ function alertFor(it, message) {
   } catch {
     return; // Telephones let no page do it so.
   }
+  alerts.add(notification);
+  notification.onclose = () => alerts.delete(notification);
   notification.onclick = () => {
     window.focus();
-    show(it.name);
+    if (places.get(it.name) === it) show(it.name);
     notification.close();
   };
 }
 
-// ---------------------------------------------------------------------------------------------------- search
+// ------------------------ search
 
 function results({ room, text, messages: all, before }) {
   if (!searched?.asked || searched.room !== room || searched.text !== text || room !== current?.name) return;
@@ -1526,11 +1548,14 @@ function unanswered(why) {
   $("search-more").hidden = searched.before === undefined;
 }
 
-/** Shows a message that was found, however far back it is. */
-function jump(seq, it = current) {
-  if (it !== current) return;
+/** Shows a message that was found, however far back it is, unless the reader went elsewhere meanwhile. */
+function jump(seq, it = current, turn = (jumps += 1)) {
+  if (it !== current || turn !== jumps) return;
   const here = (view) => view.messages.find((message) => message.seq === seq);
-  if (it.past && here(it)) toPresent(it);
+  if (it.past && here(it)) {
+    toPresent(it);
+    turn = jumps;
+  }
   const found = here(shown());
   if (found) return point(found.element);
   if (it.first === undefined || seq >= it.first) return missing();
@@ -1540,17 +1565,17 @@ function jump(seq, it = current) {
     const { then } = it.loading;
     it.loading.then = (...answer) => {
       then(...answer);
-      jump(seq, it);
+      jump(seq, it, turn);
     };
     return;
   }
   // What is near is gone back to, so that nothing is left out between it and now.
   const { first } = it;
-  if (!it.past && first - seq <= NEAR) return load(it, () => (it.first < first ? jump(seq, it) : missing()));
+  if (!it.past && first - seq <= NEAR) return load(it, () => (it.first < first ? jump(seq, it, turn) : missing()));
   ask(it, { before: seq + 1, limit: PAGE / 2 }, (older, more) => {
     if (older.at(-1)?.seq !== seq) return missing();
     ask(it, { after: seq, limit: PAGE / 2 }, (newer, newest, met, next) => {
-      if (it !== current) return;
+      if (it !== current || turn !== jumps) return;
       // What is not shown does not have to be held.
       for (const message of it.messages) message.element = undefined;
       it.past = { name: it.name, messages: older, first: older[0].seq, last: seq, more, begun: !more };
@@ -1562,12 +1587,14 @@ function jump(seq, it = current) {
   });
 }
 
+let jumps = 0;
+
 /** Says why a message is not shown. */
 function missing(why = "notKept") {
   $("search-status").textContent = say(why);
 }
 
-// ---------------------------------------------------------------------------------------------------- the past
+// ------------------------ the past
 
 /** Puts what was said next behind a part of the past. Where that meets what is said now, it is one again. */
 function extend(it, page, more, met, next) {
@@ -1621,6 +1648,7 @@ function reach() {
 
 /** Shows what is said now again, and what was said meanwhile. */
 function toPresent(it = current) {
+  jumps += 1;
   if (!it?.past) return;
   it.past = undefined;
   if (it !== current) return;
@@ -1632,7 +1660,7 @@ function toPresent(it = current) {
 /** Leads to a message that was found. */
 function point(element) {
   if (!element) return;
-  open("found", !tight.matches);
+  if (tight.matches) open("found", false);
   for (const other of document.querySelectorAll(".message.found")) other.classList.remove("found");
   element.classList.add("found");
   element.scrollIntoView({ block: "center" });
@@ -1641,7 +1669,7 @@ function point(element) {
   element.focus({ preventScroll: true });
 }
 
-// ---------------------------------------------------------------------------------------------------- the page
+// ------------------------ the page
 
 function open(id, yes = true) {
   const panel = $(id);
@@ -1713,6 +1741,7 @@ function letGo() {
   for (const id of ["messages", "waiting", "results", "users", "directs"]) $(id).replaceChildren();
   $("search").value = $("search-status").textContent = $("count").textContent = "";
   $("ask").close();
+  for (const alert of alerts) alert.close();
   document.title = "Talk";
 }
 
@@ -1742,8 +1771,8 @@ function face(which) {
 
 function start() {
   face("chat");
-  showMe();
-  for (const name of new Set(["global", ...readList("places", (name) => typeof name === "string" && (name.startsWith("@") || ROOM.test(name)))])) place(name);
+  $("me").textContent = me;
+  for (const name of new Set(["global", ...readList("places", isPlace)])) place(name);
   const last = readText("current", "global");
   show(places.has(last) ? last : "global");
   connect();
@@ -1774,19 +1803,17 @@ async function signInTo(nickname, secret) {
 
 function wire() {
   let signing = false;
-  /** Whoever signed out has the name until the server was told. */
-  let leaving;
   $("signin-form").onsubmit = async (event) => {
     event.preventDefault();
     if (signing) return;
     $("signin-error").textContent = "";
     const nickname = $("nickname").value.trim();
     const secret = $("secret").value;
-    if (!NAME.test(nickname)) return wrong("nickname", say("badNickname"));
+    if (!NAME.test(nickname)) return wrong("nickname", say("badName"));
     if (secret && secret.length < 8) return wrong("secret", say("shortSecret"));
     signing = true;
     try {
-      await leaving;
+      await alone(giveBack);
       const given = await (secret ? signInTo(nickname, secret) : signIn(nickname));
       if (!given) {
         $("nickname").focus();
@@ -1858,7 +1885,7 @@ function wire() {
     const name = $("room-name").value.trim();
     if (!name) return;
     const good = NAME.test(name) || places.has(name) || listed.some((room) => room.name === name);
-    wrong("room-name", good ? "" : say("badRoom"));
+    wrong("room-name", good ? "" : say("badName"));
     if (!good) return;
     $("room-name").value = "";
     place(name).asked = true;
@@ -1895,7 +1922,8 @@ function wire() {
     if (!it.direct) send("leave", { room: it.name });
     places.delete(it.name);
     received.delete(it.name);
-    keepPlaces();
+    entering.delete(it.name);
+    keepPlaces(it.name);
     show("global");
     $("text").focus();
   };
@@ -1930,11 +1958,12 @@ function wire() {
   $("signout").onclick = async () => {
     const kept = keys().some((key) => key.startsWith("direct.") && readList(key, isDirect).length > 0);
     if (kept && !await agrees("ask")) return;
-    const old = token;
+    left.add(token);
+    const told = giveBack();
+    // Whoever signs in, in another tab too, waits for it.
+    alone(() => told);
     keep("out", unique());
     letGo();
-    const gone = { method: "DELETE", headers: { Authorization: `Bearer ${old}` }, signal: AbortSignal.timeout(5000) };
-    leaving = fetch("auth", gone).catch(() => {});
   };
   $("theme").value = theme() ?? "system";
   $("theme").onchange = () => {
@@ -1944,7 +1973,7 @@ function wire() {
   };
   $("notify").onclick = async () => {
     const on = !notifies() && "Notification" in window && await Notification.requestPermission() === "granted";
-    if (!on && !notifies()) note(current, say("notifyDenied"));
+    if (current && !on && !notifies()) note(current, say("notifyDenied"));
     keep("notify", on);
     $("notify").setAttribute("aria-pressed", String(on));
   };

@@ -160,6 +160,7 @@ async fn strangers_who_write_much_do_not_take_the_place_of_what_waits() {
 #[tokio::test]
 async fn a_tab_that_stays_open_for_days_holds_so_much_and_no_more() {
     let (_home, _server, _chromium, alice) = super::alone().await;
+    alice.until("!document.getElementById('begin').hidden").await;
     alice.type_in("#direct-name", "bob\n").await;
     let days =
         "(() => { for (let n = 1; n <= 24000; n += 1) hear({ type: 'message', room: 'global', epoch: 'e', seq: n,

@@ -286,8 +286,7 @@ async fn what_is_said_elsewhere_is_counted_and_shown_in_the_title() {
     assert_eq!(alice.texts("#users bdi").await, ["alice (you)", "bob"]);
 
     // Typing is seen where it happens, and ends with the message.
-    bob.type_in("#text", "I thi").await;
-    alice.until_says("#typing", "bob is writing").await;
+    tokio::join!(alice.until_says("#typing", "bob is writing"), bob.type_in("#text", "I thi"));
     bob.type_in("#text", "nk so\n").await;
     alice.until_says("#messages .body", "I think so").await;
     alice.until("document.getElementById('typing').textContent === ''").await;
@@ -377,7 +376,7 @@ async fn who_is_called_or_written_to_is_notified_if_they_want() {
             static permission = 'granted';
             static async requestPermission() { return 'granted'; }
             constructor(title, { body }) { told.push([title, body]); window.last = this; }
-            close() {}
+            close() { window.gone = true; }
         }, 0)")
         .await;
     let mut say = async |kind: &str, place: &str, to: &str, body: &str| {
@@ -401,6 +400,14 @@ async fn who_is_called_or_written_to_is_notified_if_they_want() {
     alice.until_says("#title", "bob").await;
     alice.click("#notify").await;
     alice.until("document.getElementById('notify').getAttribute('aria-pressed') === 'false'").await;
+    // What was told goes with whom it was told, and leads nobody else there.
+    alice.js("(window.gone = false, 0)").await;
+    alice.click("#signout").await;
+    alice.click("#ask [value=yes]").await;
+    alice.until("!document.getElementById('signin').hidden").await;
+    assert_eq!(alice.js("gone").await, json!(true));
+    alice.js("last.onclick()").await;
+    assert_eq!(alice.js("['places', 'current'].some((key) => `talk.${key}` in localStorage)").await, json!(false));
     alice.is_clean().await;
 }
 
@@ -429,6 +436,7 @@ async fn a_click_counts_though_the_list_changes_under_it() {
 #[tokio::test]
 async fn a_day_that_ends_is_seen_in_the_log() {
     let (_home, _server, _chromium, alice) = super::alone().await;
+    alice.until("!document.getElementById('begin').hidden").await;
     // Nothing is kept from before this test: the frames say when, and that is what is shown.
     let said = |seq: u32, days: u32| -> Value {
         json!({"type": "message", "room": "global", "epoch": "e", "seq": seq, "prev": seq - 1, "from": "bob", "body": format!("{days} days ago"), "days": days})

@@ -25,6 +25,7 @@ async fn a_browser_that_was_cut_off_comes_back_with_everything() {
     for n in 1..=3 {
         alice.say(&format!("missed {n}")).await;
     }
+    alice.until("document.querySelectorAll('#messages .message').length === 4").await;
     bob.say("said while away").await;
     bob.until_says("#waiting .state", "waits for the connection").await;
     assert_eq!(bob.texts("#waiting .from").await, ["bob"]);

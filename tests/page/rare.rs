@@ -264,21 +264,40 @@ async fn whoever_is_in_as_many_rooms_as_one_may_be_is_told_so_of_each_text_for_a
 
 #[tokio::test]
 async fn whoever_signs_out_and_in_again_at_once_has_the_name() {
-    let (_home, _server, _chromium, alice) = super::alone().await;
+    let (_home, server, _chromium, alice) = super::alone().await;
     // On a slow way to the server, which has not heard of the first when the second is wanted.
     let slow = "(({fetch}) => {
+        window.told = 0;
         window.fetch = async (path, how) => {
-            if (how?.method === 'DELETE') await new Promise((then) => setTimeout(then, 1000));
-            return fetch(path, how);
+            const leaves = how?.method === 'DELETE';
+            if (leaves) await new Promise((then) => setTimeout(then, 1000));
+            return fetch(path, how).finally(() => told += leaves);
         };
     })(window)";
     assert_eq!(alice.js(slow).await, Value::Null);
-    alice.click("#signout").await;
+    for away in [false, true] {
+        // Whoever is away then is signed out later.
+        alice.offline(away).await;
+        alice.click("#signout").await;
+        alice.until("document.activeElement.id === 'nickname'").await;
+        if away {
+            alice.until("told === 2").await;
+            alice.offline(false).await;
+        }
+        alice.keys("\u{e007}").await;
+        alice.until("!document.getElementById('chat').hidden").await;
+        alice.until_says("#count", "1 here").await;
+    }
+    // In another tab, too.
+    alice.beside(server.port).await;
+    alice.until_says("#count", "1 here").await;
+    alice.js("document.getElementById('signout').click()").await;
+    alice.turn_to(0).await;
     alice.until("document.activeElement.id === 'nickname'").await;
     alice.keys("\u{e007}").await;
     alice.until("!document.getElementById('chat').hidden").await;
     alice.until_says("#count", "1 here").await;
-    alice.is_clean().await;
+    assert_eq!(alice.js("watched.errors").await, json!([]));
 }
 
 #[tokio::test]
@@ -297,10 +316,90 @@ async fn why_a_direct_message_did_not_arrive_is_told_in_words() {
         alice.until("kept.length === 1").await;
         alice.js("letGo()").await;
         alice.until("document.querySelectorAll('#waiting li').length === 0").await;
+        alice.until("/^(sent|отправлено)$/.test(document.querySelector('#messages .state').textContent)").await;
         alice.js("hear({type: 'receipt', id: sent[0].args.id, to: 'bob', state: 'failed', reason: 'no_direct'})").await;
         alice.until_says("#messages .state", words).await;
         alice.is_clean().await;
     }
+}
+
+#[tokio::test]
+async fn whoever_speaks_before_a_room_has_answered_is_in_it_and_is_heard() {
+    let (_home, _server, _chromium, alice) = super::alone().await;
+    held(&alice, "enter").await;
+    alice.type_in("#room-name", "den\n").await;
+    alice.until_says("#title", "den").await;
+    alice.say("anybody here?").await;
+    alice.until_says("#waiting li", "anybody here?").await;
+    alice.js("letGo()").await;
+    alice.until_says("#messages .body", "anybody here?").await;
+    assert_eq!(alice.text("#title").await, "den");
+    assert_eq!(alice.js("sent.length").await, json!(1));
+
+    // The last word in a room is said, though its author is gone when that is answered.
+    let bye = "(({text, say, leave}) => {
+        // Behind the pace at which texts go out.
+        setTimeout(() => (text.value = 'bye', say.requestSubmit(), leave.click()), 200);
+    })(window)";
+    alice.js(bye).await;
+    alice.until_says("#title", "global").await;
+    alice.until("!Object.keys(localStorage).some((key) => key.startsWith('talk.waiting.'))").await;
+    alice.is_clean().await;
+}
+
+#[tokio::test]
+async fn what_was_on_its_way_when_a_room_was_left_is_not_taken_for_its_newest() {
+    let (_home, _server, _chromium, alice, mut owner) = super::beside_a_den().await;
+    for body in ["one", "two"] {
+        owner.command("message", json!({"room": "den", "body": body})).await;
+    }
+    alice.type_in("#room-name", "den\n").await;
+    alice.until_says("#messages .body", "two").await;
+    alice.click("#leave").await;
+    held(&alice, "enter").await;
+    alice.type_in("#room-name", "den\n").await;
+    alice.until("kept.length === 1").await;
+    alice
+        .js("hear({type: 'message', room: 'den', epoch: 'e', seq: 2, prev: 1, ts: Date.now(), from: 'owner', body: 'late'})")
+        .await;
+    alice.js("letGo()").await;
+    alice.until_says("#messages .body", "two").await;
+    assert_eq!(alice.bodies().await, ["one", "two"]);
+    alice.until("!document.getElementById('begin').hidden").await;
+    alice.is_clean().await;
+}
+
+#[tokio::test]
+async fn what_was_found_is_gone_to_only_while_it_is_wanted_and_takes_nobody_from_what_they_write() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Durable::start(home.path(), &[UNLIMITED, "durability=\"os\""]);
+    numbers(&server, 1, 1_500).await;
+    let chromium = Chromium::start();
+    let alice = chromium.open(server.port, Look::default()).await;
+    alice.sign_in("alice").await;
+    alice.until_says("#messages .body", "number 01500").await;
+    alice.click("[data-open=found]").await;
+    alice.type_in("#search", "\"number 00200\"\n").await;
+    alice.until("document.querySelector('#results mark')").await;
+    held(&alice, "history").await;
+    // Whoever goes elsewhere meanwhile stays there.
+    alice.click("#results button").await;
+    alice.until("kept.length === 1").await;
+    alice.say("never mind").await;
+    alice.until_says("#messages .body", "never mind").await;
+    alice.js("letGo()").await;
+    alice.until("answers === 2").await;
+    assert_eq!(alice.texts(".message.found").await, Vec::<String>::new());
+    // Whoever writes meanwhile goes on writing.
+    held(&alice, "history").await;
+    alice.click("#results button").await;
+    alice.until("kept.length === 1").await;
+    alice.type_in("#text", "half a ").await;
+    alice.js("letGo()").await;
+    alice.until_says(".message.found .body", "number 00200").await;
+    alice.keys("thought").await;
+    assert_eq!(alice.js("document.getElementById('text').value").await, json!("half a thought"));
+    alice.is_clean().await;
 }
 
 #[tokio::test]

@@ -84,7 +84,8 @@ async fn what_a_tab_left_is_taken_over_when_it_has_gone_and_nobody_waits_for_tha
     alice.turn_to(0).await;
     let left =
         "(localStorage['talk.waiting.gone'] = JSON.stringify([{ id: 'left', to: 'global', body: 'left behind' }]),
-         localStorage['talk.draft.gone.global'] = JSON.stringify('half a thou'))";
+         localStorage['talk.draft.gone.global'] = JSON.stringify('half a thou'),
+         localStorage[`talk.draft.${sessionStorage.tab}.den`] = localStorage['talk.draft.gone.den'] = '\"mine\"')";
     alice.js(left).await;
     alice.reload().await;
     alice.say("meanwhile").await;
@@ -95,8 +96,33 @@ async fn what_a_tab_left_is_taken_over_when_it_has_gone_and_nobody_waits_for_tha
     alice.turn_to(0).await;
     alice.until_says("#messages .body", "left behind").await;
     assert_eq!(alice.js("document.getElementById('text').value").await, json!("half a thou"));
+    // Of two drafts for one room, neither is lost.
     let kept = alice.js("Object.keys(localStorage).filter((key) => key.includes('.gone'))").await;
-    assert_eq!(kept, json!([]));
+    assert_eq!(kept, json!(["talk.draft.gone.den"]));
+    assert_eq!(alice.js("watched.errors").await, json!([]));
+}
+
+#[tokio::test]
+async fn a_room_that_was_entered_in_one_tab_is_not_forgotten_by_what_another_keeps() {
+    let (_home, server, _chromium, alice, mut owner) = super::beside_a_den().await;
+    owner.command("createroom", json!({"name": "nook"})).await;
+    alice.beside(server.port).await;
+    for (tab, room) in [(0, "den"), (1, "nook")] {
+        alice.turn_to(tab).await;
+        alice.until_says("#count", "here").await;
+        alice.type_in("#room-name", &format!("{room}\n")).await;
+        alice.until_says("#title", room).await;
+        alice.until_says("#count", "2 here").await;
+    }
+    alice.turn_to(0).await;
+    alice.reload().await;
+    alice.until("document.querySelectorAll('#rooms .place').length === 3").await;
+    // Whoever leaves it is not there the next time, and still in the other.
+    alice.click("#leave").await;
+    alice.until_says("#title", "global").await;
+    alice.reload().await;
+    alice.until_says("#rooms .place", "den").await;
+    assert_eq!(alice.js("document.querySelectorAll('#rooms .place').length").await, json!(2));
     assert_eq!(alice.js("watched.errors").await, json!([]));
 }
 
