@@ -7,8 +7,9 @@ mod common;
 use std::time::Duration;
 
 use common::console::Server;
-use common::gate::{Gate, nobody};
+use common::gate::Gate;
 use common::listener::Listener;
+use common::programs::free_port;
 use talk::client::console::Options;
 use talk::client::{Ability, Ask, Ended, Event, Happened, Place, Refused, State};
 use talk::hub::Hub;
@@ -198,7 +199,7 @@ async fn a_cut_is_told_and_what_is_typed_meanwhile_goes_out_in_order() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_yet_is_waited_for_unless_once_is_enough() {
-    let port = nobody();
+    let port = free_port();
     common::console::time_flies();
     let mut ann = Listener::of(by_itself(port, "ann").connect().unwrap());
     ann.until(|event| matches!(event, Event::Lost { .. })).await;

@@ -53,7 +53,7 @@
 
 mod common;
 
-use common::gate::{Gate, nobody};
+use common::gate::Gate;
 use common::json_program::Program;
 use common::liars::{Liar, harmless, last_word, lies};
 use common::modes::{HEARING, HISTORY, Mode, Stage, TALKING};
@@ -293,7 +293,7 @@ fn the_end_of_the_input_at_a_question_leaves() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_of_the_input_behind_an_account_leaves_and_keeps_it() {
     let (home, original) = (Home::new(), Original::start().await);
-    let ports = format!("-lp {} -wp {} -cp ann.json", nobody(), original.write);
+    let ports = format!("-lp {} -wp {} -cp ann.json", free_port(), original.write);
     let mut ann = Terminal::start(home.client(&format!("register --line {ports}")));
     ann.sees("your nickname: ");
     ann.send("ann\r");
@@ -316,8 +316,8 @@ async fn a_peer_keeps_its_line_while_ways_are_cut_and_the_registry_is_killed() {
     let (mut bob, _) = Program::connected(home.client(&bob));
     bob.event("users");
     let mut ann = Terminal::start(home.client(&format!("--name ann --port 0 --registry {}", registry.url)));
-    let (_, own) = ann.pty.exp_regex("http://127.0.0.1:[0-9]+").unwrap();
-    let own = own.rsplit(':').next().unwrap().parse().unwrap();
+    let (_, own) = ann.pty.exp_regex("http://127.0.0.1:[0-9]+;").unwrap();
+    let own = own.trim_end_matches(';').rsplit(':').next().unwrap().parse().unwrap();
     ann.sees("(you)");
     ann.send(":user bob\r");
     ann.sees("to bob> ");

@@ -64,6 +64,7 @@ fn a_room_is_talked_in_and_everything_that_comes_of_a_text_is_shown_behind_it() 
     ann.sees_no("3 #tea");
     ann.send("\u{1b}OR");
     ann.row("the users", |row| row.ends_with("│ bob"));
+    ann.row("delivered", |row| row.contains("to global  ✓✓"));
     ann.is_whole();
     ann.send("\u{4}");
     assert_eq!(ann.ends(), (0, String::new()));

@@ -13,7 +13,7 @@ use common::wires_program::WiresProgram;
 /// Ann on a full screen in that mode, behind the gates.
 fn ann(stage: &Stage, mode: Mode) -> FullScreen {
     let arguments = mode.arguments(stage.ports()).replace(" --line", "");
-    let mut ann = FullScreen::start(stage.home.client(&format!("{arguments} --tui")), 80, 24);
+    let mut ann = FullScreen::start(stage.home.client(&format!("{arguments} --tui")), 80, 40);
     if mode == Mode::Register {
         ann.sees("▸ go to the chat");
         ann.send("\r");
@@ -110,8 +110,8 @@ async fn a_text_whose_answer_is_lost_on_the_way_is_said_once_and_shown_as_accept
     bob.line(|line| line.starts_with("* ") && line.contains("do you hear me?"));
     assert!(!ann.text().contains("do you hear me?"));
     gate.cut();
-    // That it was delivered is told once, and that was lost.
-    ann.row("accepted", |row| row.ends_with("into the dark  ✓"));
+    // That it was delivered is told once, which may be before she is back.
+    ann.row("accepted", |row| row.contains("into the dark  ✓"));
     ann.row("what was missed", |row| row.ends_with("bob │ do you hear me?"));
     ann.send("here I am\r");
     assert_eq!(heard(&mut bob, "here I am"), ["here I am"]);

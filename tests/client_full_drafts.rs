@@ -68,6 +68,7 @@ fn what_was_half_typed_when_the_program_was_killed_is_typed_on_where_it_was() {
     second.send("at?\r");
     bob.line(|line| line == "#(direct) ann: what?");
     kept(&home, "{}");
+    second.row("delivered", |row| row.contains("what?  ✓✓"));
     second.is_whole();
     second.send("\u{4}");
     assert_eq!(second.ends().0, 0);

@@ -98,7 +98,7 @@ fn a_terminal_that_takes_nothing_keeps_no_peer_for_longer_than_one_signal() {
     let home = Home::new();
     let registry = RegistryProgram::start(&home);
     let mut ann = on_a_terminal(home.client(&format!("--name ann --port 0 --registry {}", registry.url)));
-    let at = ann.row("a greeting", |row| row.contains("you are ann at http://127.0.0.1:"));
+    let at = ann.row("a greeting", |row| row.contains("you are ann at http://127.0.0.1:") && row.contains(';'));
     let port = at.split("127.0.0.1:").nth(1).unwrap().split(';').next().unwrap().parse().unwrap();
     ann.sees("(you)");
     ann.send("half a li");

@@ -7,10 +7,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::gate::{Gate, nobody};
+use common::gate::Gate;
 use common::listener::Listener;
 use common::minechat::Wire;
 use common::originals::minechat::{Original, Quirk};
+use common::programs::free_port;
 use talk::client::minechat::{Options, OptionsError};
 use talk::client::{Ability, Account, Ended, Event, Happened, Journal, Place, Refused, State};
 use talk::hub::Hub;
@@ -133,10 +134,10 @@ async fn a_client_that_ends_leaves_its_texts_to_the_next() {
     let wire = Wire::start().await;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
-    let options = Options::new().write("127.0.0.1", nobody()).nickname("ann").once();
+    let options = Options::new().write("127.0.0.1", free_port()).nickname("ann").once();
     let mut ann = start(options.journal(Journal::open(&path).unwrap()));
     assert!(matches!(ann.ended().await, Ended::Lost(why) if why.contains("no connection to speak")));
-    let options = Options::new().write("127.0.0.1", nobody()).nickname("ann");
+    let options = Options::new().write("127.0.0.1", free_port()).nickname("ann");
     let mut ann = start(options.journal(Journal::open(&path).unwrap()));
     let id = ann.say("later").await;
     assert_eq!(ann.leave().await, Ended::Left { unsettled: 1 });

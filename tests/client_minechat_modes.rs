@@ -9,10 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use common::gate::{Gate, nobody};
+use common::gate::Gate;
 use common::minechat::Wire;
 use common::originals::minechat::{Original, Quirk};
-use common::programs::{ClientProgram, Home};
+use common::programs::{ClientProgram, Home, free_port};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn write_is_quiet_and_succeeds_only_when_it_was_answered() {
@@ -26,7 +26,7 @@ async fn write_is_quiet_and_succeeds_only_when_it_was_answered() {
     original.next(&[Quirk::Drops, Quirk::Loses]);
     silent(&write("--token key", "twice"), 0);
     original.next(&[Quirk::Never]);
-    failed(&write("--token key --timeout 1", "never"), 4, "no answer within 1 s");
+    failed(&write("--token key --timeout 5", "never"), 4, "no answer within 5 s");
     let said = ["ann: the backup is done", "ann: twice", "ann: twice", "ann: never"];
     assert_eq!(original.until(|_| true).await.said, said, "once for each time that it was not answered");
 
@@ -36,7 +36,7 @@ async fn write_is_quiet_and_succeeds_only_when_it_was_answered() {
     failed(&write("--token n\u{e4}h", "x"), 2, "--token: a secret is");
     failed(&write("--username ###", "x"), 2, "a nickname needs");
     failed(&write("--timeout 0", "x"), 2, "a time is 1 to");
-    let refused = run(home.client(&format!("write -t key -m x --timeout 1 -p {}", nobody())).stdin(Stdio::null()));
+    let refused = run(home.client(&format!("write -t key -m x --timeout 1 -p {}", free_port())).stdin(Stdio::null()));
     failed(&refused, 4, "no connection to speak at 127.0.0.1:");
     assert_eq!(original.until(|_| true).await.said.len(), said.len());
 
@@ -155,7 +155,7 @@ async fn a_history_survives_kill_9_in_the_midst_of_writing() {
         // A machine that failed leaves less than a process that was killed.
         let length = fs::metadata(&path).unwrap().len();
         fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length - 17 * run as u64).unwrap();
-        let mut next = ClientProgram::start_deaf(home.client(&format!("listen -p {} -hp chat.txt", nobody())));
+        let mut next = ClientProgram::start_deaf(home.client(&format!("listen -p {} -hp chat.txt", free_port())));
         wait_for(|| fs::read(&path).unwrap().ends_with(b"\n"));
         next.signal("TERM");
         next.wait();
@@ -196,7 +196,7 @@ async fn register_makes_accounts_and_goes_to_the_chat_with_the_last() {
     let again = run(again.env("LANG", "ru_RU.UTF-8"));
     assert_eq!(again.status.code(), Some(0), "the end of the input ends it");
     assert!(text(&again.stdout).starts_with("* вы зарегистрированы, ваше имя carol"), "{again:?}");
-    let nowhere = format!("register -wp {} -u dora", nobody());
+    let nowhere = format!("register -wp {} -u dora", free_port());
     failed(&run(&mut home.client(&nowhere)), 1, "no connection to speak");
     let unkept = run(&mut home.client(&format!("register {at} -u emma -cp no-such-directory/account.json")));
     let told = text(&unkept.stderr);
@@ -240,7 +240,7 @@ async fn a_chat_goes_on_when_the_server_comes_back_and_loses_nothing_typed() {
     let refused = run(&mut chat("-t other -cp account"));
     failed(&refused, 3, "not let in: the server knows no account with this token");
     failed(&run(&mut chat("-cp none")), 1, "an account is needed");
-    for mode in [format!("listen --once -p {}", nobody()), format!("chat --once -t key -lp {}", nobody())] {
+    for mode in [format!("listen --once -p {}", free_port()), format!("chat --once -t key -lp {}", free_port())] {
         failed(&run(&mut home.client(&mode)), 4, ": no connection to hear");
     }
     let new = run(&mut chat("-cp none -u carol"));

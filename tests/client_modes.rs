@@ -245,13 +245,16 @@ fn exit_codes_tell_why_it_ended() {
     let done = run(server.room(&other, "ann", ""), "");
     assert_eq!(done.code(), Some(3), "{done:?}");
     assert!(done.err.starts_with("talk-client: not let in: "), "{done:?}");
+    let mut nth = 0;
     for (input, wanted) in [
         (":nope", "unknown command :nope; :help"),
         (":enter nowhere at all", "nowhere at all"),
         (":message ghost boo", "ghost"),
         (&"x".repeat(70_000), "bytes"),
     ] {
-        let done = run(server.room(&other, "dora", "--forget"), &format!("{input}\n"));
+        // Each by another name, as nobody waits until a server has let go of one.
+        nth += 1;
+        let done = run(server.room(&other, &format!("dora-{nth}"), "--forget"), &format!("{input}\n"));
         assert_eq!(done.code(), Some(1), "{done:?}");
         assert!(done.err.contains(wanted) && done.err.starts_with("talk-client: "), "{wanted}: {done:?}");
     }

@@ -6,9 +6,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::gate::{Gate, nobody};
+use common::gate::Gate;
 use common::listener::Listener;
 use common::pair_chat::Server;
+use common::programs::free_port;
 use talk::client::pair::{Options, OptionsError};
 use talk::client::{Ability, Ask, Ended, Event, Happened, Place, Refused, State};
 
@@ -235,7 +236,7 @@ async fn cuts_are_told_and_what_is_typed_meanwhile_arrives_in_order() {
 async fn a_server_that_went_silent_is_left_and_one_that_nobody_serves_is_tried_again() {
     let server = Server::start().await;
     let gate = Gate::before(server.port).await;
-    let quiet = options(gate.port, "ann").to("global").quiet(Duration::from_millis(50));
+    let quiet = options(gate.port, "ann").to("global").quiet(Duration::from_millis(500));
     let mut ann = Listener::of(quiet.connect().unwrap());
     selected(&mut ann, "global").await;
     let mut bob = server.paired("bob", "global").await;
@@ -250,11 +251,11 @@ async fn a_server_that_went_silent_is_left_and_one_that_nobody_serves_is_tried_a
     bob.hears(&["[ann] into the void?", "[server] User ann left", "[ann] into the void?"]).await;
     ann.until_state(&id, &State::Accepted).await;
 
-    let mut nowhere = user(nobody(), "ann", "bob");
+    let mut nowhere = user(free_port(), "ann", "bob");
     for _ in 0..2 {
         lost(&mut nowhere).await;
     }
-    let mut once = Listener::of(options(nobody(), "ann").once().connect().unwrap());
+    let mut once = Listener::of(options(free_port(), "ann").once().connect().unwrap());
     assert!(matches!(once.ended().await, Ended::Lost(_)));
 }
 

@@ -14,8 +14,8 @@ fn terminal(home: &Home, registry: &RegistryProgram, raw: bool, variables: &[(&s
     let mut command = home.client(&format!("--name ann --port 0 --registry {}", registry.url));
     command.envs(variables.iter().copied());
     let mut ann = Terminal::start_with(command, raw);
-    let (_, port) = ann.pty.exp_regex("http://127.0.0.1:[0-9]+").unwrap();
-    let port = port.rsplit(':').next().unwrap().parse().unwrap();
+    let (_, port) = ann.pty.exp_regex("http://127.0.0.1:[0-9]+;").unwrap();
+    let port = port.trim_end_matches(';').rsplit(':').next().unwrap().parse().unwrap();
     ann.sees("(you)");
     ann.sees("> ");
     (ann, port)

@@ -328,7 +328,7 @@ async fn whoever_is_put_out_of_a_room_stays_out() {
 
 #[tokio::test]
 async fn queues_are_bounded_and_what_does_not_fit_is_refused_at_once() {
-    let mut ann = listener(by_itself(common::gate::nobody(), "ann").enter("global"));
+    let mut ann = listener(by_itself(common::programs::free_port(), "ann").enter("global"));
     ann.until(|event| matches!(event, Event::Lost { .. })).await;
     for n in 0..1024 {
         ann.say(&n.to_string()).await;
@@ -341,7 +341,7 @@ async fn queues_are_bounded_and_what_does_not_fit_is_refused_at_once() {
 
 #[tokio::test]
 async fn once_means_once() {
-    let mut ann = listener(by_itself(common::gate::nobody(), "ann").once());
+    let mut ann = listener(by_itself(common::programs::free_port(), "ann").once());
     assert!(matches!(ann.ended().await, Ended::Lost(_)));
     for bad in ["", "https://a", "http://a?x", "ftp://a"] {
         assert!(Options::new(bad, "ann").connect().is_err(), "{bad}");

@@ -363,8 +363,8 @@ async fn rsyslog_reads_every_field_by_every_way() {
         syslog.write(&post(RoomKey::Direct(UserId::random()), "bob", "привет 👋"));
         let lines = rsyslog.lines(2).await;
         let head = "user|info|chat.example|talk|7";
-        assert!(lines[0].starts_with(&format!("{head}|room|2026-")) && lines[0].ends_with("|[bob] hi"), "{lines:?}");
-        assert!(lines[1].starts_with(&format!("{head}|direct|2026-")), "{lines:?}");
+        assert!(lines[0].starts_with(&format!("{head}|room|2")) && lines[0].ends_with("|[bob] hi"), "{lines:?}");
+        assert!(lines[1].starts_with(&format!("{head}|direct|2")), "{lines:?}");
         assert!(lines[1].ends_with("|\u{feff}[bob] привет 👋"), "{lines:?}");
         // What the system's own socket takes has the time of when it was taken.
         let network = matches!(syslog.target(), Target::Udp(..) | Target::Tcp(..));

@@ -171,6 +171,7 @@ impl FullScreen {
 
     /// Draws everything again, and compares: what was seen before must be the same, cell by cell.
     pub(crate) fn is_whole(&mut self) {
+        self.settle();
         let before = self.screen();
         // What the emulator knows is spoilt, so that all of it must come again.
         self.lock().parser.process(b"\x1b7\x1b[2J\x1b[1;1Htorn\x1b8");
@@ -196,6 +197,21 @@ impl FullScreen {
             let told = others.first().is_none_or(|row| row.contains(" * │ "));
             (again.peek().is_none() && told).then_some(())
         });
+    }
+
+    /// Waits until nothing more is drawn: what others confirm comes within half a second.
+    fn settle(&self) {
+        let deadline = Instant::now() + LONG;
+        let mut seen = self.lock();
+        while Instant::now() < deadline {
+            let bytes = seen.bytes;
+            let (now, waited) =
+                self.seen.1.wait_timeout_while(seen, Duration::from_millis(700), |seen| seen.bytes == bytes).unwrap();
+            if waited.timed_out() {
+                return;
+            }
+            seen = now;
+        }
     }
 
     /// Waits until it is stopped, as a shell would.

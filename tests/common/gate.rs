@@ -58,6 +58,11 @@ impl Gate {
         });
     }
 
+    /// Whether there is a connection still.
+    pub(crate) fn carries(&self) -> bool {
+        self.state.receiver_count() > 0
+    }
+
     pub(crate) fn open(&self) {
         self.state.send_modify(|state| state.open = true);
     }
@@ -76,11 +81,6 @@ impl Gate {
     pub(crate) fn lead_to(&self, port: u16) {
         self.state.send_modify(|state| (state.era, state.to) = (state.era + 1, port));
     }
-}
-
-/// A port at which nobody listens.
-pub(crate) fn nobody() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Drop for Gate {

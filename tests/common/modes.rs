@@ -1,9 +1,11 @@
 //! `talk-client` by each of its modes, before one server to which the ways are cut, and that is killed and comes back.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::gate::Gate;
 use super::programs::{ClientProgram, Home};
+use super::raw::LONG;
 use super::terminal::Terminal;
 use super::wires_program::WiresProgram;
 
@@ -147,8 +149,14 @@ impl Stage {
     }
 
     /// Cuts every connection through the gates, and lets none through.
+    /// Cuts every way, until `let_through`; on a runtime of several threads.
     pub(crate) fn shut(&self) {
         self.gates.iter().for_each(Gate::shut);
+        let deadline = Instant::now() + LONG;
+        while self.gates.iter().any(Gate::carries) {
+            assert!(Instant::now() < deadline, "a connection is not cut");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     pub(crate) fn let_through(&self) {

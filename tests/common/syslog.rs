@@ -11,6 +11,7 @@ use talk::message::{Epoch, Post, Record, RoomKey, Timestamp, UserId};
 use talk::name::RoomName;
 use tempfile::TempDir;
 
+use super::programs::free_port;
 use super::raw::LONG;
 
 /// When everything here was said.
@@ -46,7 +47,7 @@ impl Rsyslog {
     pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         // It cannot tell which port the system chose for UDP, so that is chosen before.
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let udp = free_port();
         let (modern, local) = (dir.path().join("modern.sock"), dir.path().join("local.sock"));
         let child = spawn(dir.path(), udp, 0);
         let mut rsyslog = Self { child, dir, modern, local, udp, tcp: 0, read: 0 };
