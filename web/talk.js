@@ -1,7 +1,7 @@
 // The page of a Talk server: rooms and direct messages over the rich mode of /ws. What others wrote is only ever put
 // in as text, never as markup.
 
-// ------------------------ words
+// ---- words
 
 const WORDS = {
   en: {},
@@ -112,7 +112,7 @@ function translate() {
   for (const word of document.querySelectorAll(".sign + .word")) word.parentElement.title = word.textContent;
 }
 
-// ------------------------ what is kept
+// ---- what is kept
 
 const $ = (id) => document.getElementById(id);
 /** An id of one's own. Pages without TLS have no `crypto.randomUUID`. */
@@ -285,7 +285,7 @@ function keepPlaces(gone) {
   keep("places", [...new Set([...readList("places", isPlace), ...places.keys()])].filter((name) => name !== gone));
 }
 
-// ------------------------ the connection
+// ---- the connection
 
 let socket;
 let online = false;
@@ -387,7 +387,7 @@ async function signInAgain() {
         keep("token", fresh);
       } else {
         left.add(fresh);
-        giveBack();
+        await giveBack();
       }
       return fresh;
     } catch (error) {
@@ -401,12 +401,21 @@ async function signInAgain() {
 let tokenTries = 0;
 let turns = Promise.resolve();
 
-/** One at a time signs in or out; without TLS, of those on this page. */
-function alone(act) {
-  return navigator.locks ? navigator.locks.request("talk.signing", act) : (turns = turns.then(act, act));
+/** One at a time signs in or out; where locks are missing or refused, of those on this page. */
+async function alone(act, signal) {
+  let begun = false;
+  try {
+    if (navigator.locks) return await navigator.locks.request("talk.signing", { signal }, () => {
+      begun = true;
+      return act();
+    });
+  } catch (error) {
+    if (begun) throw error;
+  }
+  return (turns = turns.then(act, act));
 }
 
-/** Of whom the server does not know that they signed out: they have their names until it does. */
+/** Of whom the server does not know yet that they signed out. */
 const left = new Set();
 
 async function giveBack() {
@@ -572,12 +581,12 @@ function tookUpTo(room, seq) {
   }, Math.max(250, places.size * 125));
 }
 
-// ------------------------ what is heard
+// ---- what is heard
 
 const HEARD = {
   message(frame) {
     const it = placeOf(frame);
-    // What was on its way when this user left a room, and asked for it again.
+    // On its way when this user left the room, and asked for it again.
     if (!it || !it.direct && !it.inside && it.last === undefined) return;
     tookUpTo(frame.room, frame.seq);
     if (frame.room.startsWith("@")) {
@@ -774,7 +783,8 @@ const HEARD = {
         for (const it of places.values()) if (online && !it.inside && entering.has(it.name)) enter(it);
       }, 1000);
     } else {
-      for (const name of entering) if (names(name) || frame.code === "unavailable") entering.delete(name);
+      const all = ["unavailable", "bad_room_name"].includes(frame.code);
+      for (const name of entering) if (all || names(name)) entering.delete(name);
       // A room that lets nobody in has nothing more to tell.
       for (const name of coming) {
         if (!names(name)) continue;
@@ -782,13 +792,13 @@ const HEARD = {
         done(name);
       }
     }
-    // There is no place for one room more. Which is not said; the one that was asked for first.
+    // No place for one room more: for the one that was asked for first.
     const [shut] = ["full", "too_many_rooms"].includes(frame.code) ? entering : [];
     if (shut !== undefined) {
       entering.delete(shut);
-      gaps = true;
-      done(shut);
       const it = places.get(shut);
+      gaps ||= it?.last !== undefined;
+      done(shut);
       if (it) it.made = false;
     }
     if (shut !== undefined || ["banned", "room_closed"].includes(frame.code)) {
@@ -947,7 +957,7 @@ function learnDirects(it) {
   if (it === current) draw();
 }
 
-// ------------------------ what is said
+// ---- what is said
 
 function speak(body) {
   const text = { id: unique(), to: current.name, body, since: undefined };
@@ -1015,7 +1025,7 @@ function fail(id, why) {
   showWaiting();
 }
 
-// ------------------------ what is shown
+// ---- what is shown
 
 function banner(words, now = false, forMs) {
   $("banner").hidden = !words;
@@ -1421,6 +1431,7 @@ function show(name) {
     $("search-more").hidden = true;
   }
   if (current) current.past = undefined;
+  if (current !== it) jumps += 1;
   current = it;
   keep("current", name);
   seen();
@@ -1493,7 +1504,7 @@ function alertFor(it, message) {
   };
 }
 
-// ------------------------ search
+// ---- search
 
 function results({ room, text, messages: all, before }) {
   if (!searched?.asked || searched.room !== room || searched.text !== text || room !== current?.name) return;
@@ -1571,8 +1582,9 @@ function jump(seq, it = current, turn = (jumps += 1)) {
   }
   // What is near is gone back to, so that nothing is left out between it and now.
   const { first } = it;
-  if (!it.past && first - seq <= NEAR) return load(it, () => (it.first < first ? jump(seq, it, turn) : missing()));
+  if (!it.past && first - seq <= NEAR) return load(it, () => (it.first < first ? jump(seq, it, turn) : turn === jumps && missing()));
   ask(it, { before: seq + 1, limit: PAGE / 2 }, (older, more) => {
+    if (turn !== jumps) return;
     if (older.at(-1)?.seq !== seq) return missing();
     ask(it, { after: seq, limit: PAGE / 2 }, (newer, newest, met, next) => {
       if (it !== current || turn !== jumps) return;
@@ -1594,7 +1606,7 @@ function missing(why = "notKept") {
   $("search-status").textContent = say(why);
 }
 
-// ------------------------ the past
+// ---- the past
 
 /** Puts what was said next behind a part of the past. Where that meets what is said now, it is one again. */
 function extend(it, page, more, met, next) {
@@ -1669,7 +1681,7 @@ function point(element) {
   element.focus({ preventScroll: true });
 }
 
-// ------------------------ the page
+// ---- the page
 
 function open(id, yes = true) {
   const panel = $(id);
@@ -1813,7 +1825,7 @@ function wire() {
     if (secret && secret.length < 8) return wrong("secret", say("shortSecret"));
     signing = true;
     try {
-      await alone(giveBack);
+      await alone(giveBack, AbortSignal.timeout(10_000));
       const given = await (secret ? signInTo(nickname, secret) : signIn(nickname));
       if (!given) {
         $("nickname").focus();

@@ -288,6 +288,15 @@ async fn whoever_signs_out_and_in_again_at_once_has_the_name() {
         alice.until("!document.getElementById('chat').hidden").await;
         alice.until_says("#count", "1 here").await;
     }
+    // A browser that keeps nothing for a page refuses it locks, too.
+    let refuse = "navigator.locks.request = () => Promise.reject(new DOMException('denied', 'SecurityError')), 0";
+    alice.js(&format!("(window.locks = navigator.locks.request, {refuse})")).await;
+    alice.click("#signout").await;
+    alice.until("document.activeElement.id === 'nickname'").await;
+    alice.keys("\u{e007}").await;
+    alice.until("!document.getElementById('chat').hidden").await;
+    alice.until_says("#count", "1 here").await;
+    alice.js("(navigator.locks.request = locks, 0)").await;
     // In another tab, too.
     alice.beside(server.port).await;
     alice.until_says("#count", "1 here").await;
