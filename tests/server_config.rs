@@ -4,14 +4,13 @@
 
 mod common;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use common::durable::{Durable, NO_WIRES};
 use common::programs::Home;
 use common::rooms::{said, status};
 use common::server_program::Ended;
 use common::terminal::Terminal;
 use talk::server::Config;
+use tokio::sync::Mutex;
 
 /// The value that `--print-config` shows for a key.
 fn shown(home: &Home, arguments: &[&str], key: &str) -> String {
@@ -129,15 +128,12 @@ fn a_value_that_goes_on_for_ever_is_cut_in_the_message() {
 }
 
 /// One test at a time takes the wires' own ports.
-fn usual_ports() -> MutexGuard<'static, ()> {
-    static PORTS: Mutex<()> = Mutex::new(());
-    PORTS.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static USUAL_PORTS: Mutex<()> = Mutex::const_new(());
 
 #[test]
 fn a_server_that_does_not_start_tells_the_reason_alone() {
     let home = Home::new();
-    let _alone = usual_ports();
+    let _alone = USUAL_PORTS.blocking_lock();
     // Whoever has the wires' own ports: they are taken.
     let _taken = [6078, 5000, 5050, 9009].map(|port| std::net::TcpListener::bind(("127.0.0.1", port)));
     let data = home.path().join("data");
@@ -317,7 +313,7 @@ fn a_host_for_wires_that_cannot_be_had_is_an_error_though_nobody_named_a_port() 
 #[tokio::test]
 async fn a_wires_usual_port_that_is_taken_is_a_warning_and_one_that_was_asked_for_an_error() {
     let home = Home::new();
-    let _alone = usual_ports();
+    let _alone = USUAL_PORTS.lock().await;
     // Whoever else has it: it is taken.
     let _taken = std::net::TcpListener::bind("127.0.0.1:6078");
     let mut command = home.server(&["--memory", "--port", "0", "--pair-port", "usual"]);
