@@ -397,7 +397,8 @@ async fn what_was_found_is_gone_to_only_while_it_is_wanted_and_takes_nobody_from
     alice.say("never mind").await;
     alice.until_says("#messages .body", "never mind").await;
     alice.js("letGo()").await;
-    alice.until("answers === 2").await;
+    alice.until("answers === 1").await;
+    assert_eq!(alice.js("sent.length").await, json!(1), "no more is asked for");
     assert_eq!(alice.texts(".message.found").await, Vec::<String>::new());
     // Whoever writes meanwhile goes on writing.
     held(&alice, "history").await;
