@@ -28,7 +28,7 @@ async fn all_that_is_typed_arrives_although_the_way_is_cut_and_the_server_is_kil
         stage.hears("hello, bob");
         for round in ["cut", "killed"] {
             if round == "cut" {
-                stage.shut()
+                stage.shut().await
             } else {
                 stage.server.kill()
             }
@@ -67,7 +67,7 @@ async fn programs_are_told_the_same_by_objects() {
         assert_eq!((&heard["from"], &heard["own"]), (&"bob".into(), &false.into()), "{heard}");
         for round in ["as it is", "cut", "killed"] {
             match round {
-                "cut" => stage.shut(),
+                "cut" => stage.shut().await,
                 "killed" => stage.server.kill(),
                 _ => {}
             }
@@ -105,7 +105,7 @@ async fn who_only_listens_hears_on_when_the_way_was_cut_and_the_server_killed() 
         for round in ["at first", "cut", "killed"] {
             match round {
                 "cut" => {
-                    stage.shut();
+                    stage.shut().await;
                     stage.let_through();
                 }
                 "killed" => {

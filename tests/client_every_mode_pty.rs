@@ -82,7 +82,7 @@ async fn a_half_typed_line_stays_whole_whatever_happens_to_the_window_the_way_an
             ann.sees(&format!("bob: {text}\r\n"));
             ann.sees(&below("half typed li"));
         }
-        stage.shut();
+        stage.shut().await;
         ann.sees(mode.lost());
         // Behind a prompt that says so, where there is room for that.
         ann.sees("> half typed li");
@@ -184,7 +184,7 @@ async fn who_only_listens_loses_no_line_whatever_is_typed_and_happens() {
     for round in ["at first", "cut", "killed"] {
         match round {
             "cut" => {
-                stage.shut();
+                stage.shut().await;
                 ann.sees(mode.lost());
                 stage.let_through();
                 ann.sees("* connected again\r\n");

@@ -49,7 +49,7 @@ async fn what_is_typed_while_the_way_is_cut_waits_and_arrives_once() {
         for round in 0..if mode == Mode::Console { 1 } else { 2 } {
             ann.send("half a li");
             ann.sees("› half a li");
-            stage.shut();
+            stage.shut().await;
             ann.row("the bar", |row| row.starts_with(" ○ ") && row.contains("the next try is in"));
             ann.sees("› half a li");
             stage.bob.type_line(&format!("meanwhile {round}"));

@@ -58,9 +58,9 @@ impl Gate {
         });
     }
 
-    /// Whether there is a connection still.
-    pub(crate) fn carries(&self) -> bool {
-        self.state.receiver_count() > 0
+    /// Waits until there is no connection any more.
+    pub(crate) async fn carries_nothing(&self) {
+        self.state.closed().await;
     }
 
     pub(crate) fn open(&self) {

@@ -1,11 +1,9 @@
 //! `talk-client` by each of its modes, before one server to which the ways are cut, and that is killed and comes back.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use super::gate::Gate;
 use super::programs::{ClientProgram, Home};
-use super::raw::LONG;
 use super::terminal::Terminal;
 use super::wires_program::WiresProgram;
 
@@ -148,14 +146,11 @@ impl Stage {
         Ports { rooms, pair, console, listen, write }
     }
 
-    /// Cuts every connection through the gates, and lets none through.
-    /// Cuts every way, until `let_through`; on a runtime of several threads.
-    pub(crate) fn shut(&self) {
-        self.gates.iter().for_each(Gate::shut);
-        let deadline = Instant::now() + LONG;
-        while self.gates.iter().any(Gate::carries) {
-            assert!(Instant::now() < deadline, "a connection is not cut");
-            std::thread::sleep(Duration::from_millis(1));
+    /// Cuts every connection through the gates, and lets none through; there is none when this returns.
+    pub(crate) async fn shut(&self) {
+        for gate in &self.gates {
+            gate.shut();
+            gate.carries_nothing().await;
         }
     }
 
